@@ -103,11 +103,9 @@ fn reserve(
         match catalogue.assign(account, config, &limits) {
             Intent::Reserved(reservation, _) => return Ok(reservation),
             Intent::Refused(refusal) => return Err(refusal),
-            // Who makes a stream here does not look for one.
-            Intent::Exists(_) => return Err(Refusal::Name),
             Intent::Wait(change) => change.wait(),
-            // Neither is said of a stream that is to be made.
-            Intent::Missing | Intent::Changed => {}
+            // Who makes a stream here does not look for one. The others are not said of a stream that is to be made.
+            Intent::Exists(_) | Intent::Missing | Intent::Changed => return Err(Refusal::Name),
         }
     }
 }

@@ -83,7 +83,6 @@
 //! | [`names`] | what streams and consumers may be called, and made-up names |
 //! | [`varint`] | numbers as journals, indexes and backups write them |
 
-mod aside;
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -634,3 +634,45 @@ fn a_start_on_a_full_disk_has_all_that_was_acknowledged() {
     }
     assert!(refused > 100 && torn > 50, "{refused} refused, {torn} ended in a call");
 }
+
+/// What a start finds no room for in a stream's log goes there when there is some: the next checkpoint counts on it, and lets go of the journal
+/// that has it.
+#[test]
+fn what_a_start_had_no_room_for_is_in_the_log_before_the_journal_is_freed() {
+    let mut without_room = 0;
+    for extra in (0..6000).step_by(150) {
+        let shape = Shape {
+            checkpoint_bytes: 1 << 20,
+            ..SMALL
+        };
+        let mut world = World::new(extra, shape);
+        world.open().expect("the store opens");
+        create(&world);
+        world.turn(0);
+        world.disk.limit(Some(world.disk.used() + extra));
+        let mut acknowledged = 0;
+        for number in 2..40 {
+            publish(&world, number);
+            world.turn(0);
+            acknowledged += u64::from(is_done(&mut world, number));
+        }
+        restart(&mut world);
+        let trouble = world.store().store().catalogue().trouble().unwrap_or_default();
+        let is_unwritten = trouble.contains("stream S: ");
+        without_room += u64::from(is_unwritten);
+        world.disk.limit(None);
+        world.pass(2 * SECOND);
+        world.turn(0);
+        assert_eq!(
+            world.store().store().catalogue().trouble(),
+            None,
+            "{extra}: there is room"
+        );
+        world.close();
+        world.open().expect("the store opens");
+        let entry = world.store().store().catalogue().by_id(STREAM);
+        let there = entry.expect("the stream").stats.messages();
+        assert_eq!(there, acknowledged, "{extra}, {is_unwritten}");
+    }
+    assert!(without_room > 3, "{without_room} starts without room for a log");
+}

@@ -42,7 +42,7 @@ use filters::Filters;
 pub(crate) use kept::{DraftStep, is_earlier};
 pub use paged::Paged;
 pub(crate) use paged::{fill as fill_paged, forget as forget_paged};
-pub use resident::{Drafts, KeptUse, Loaded, Resident, Sample};
+pub use resident::{Drafts, KeptUse, Litter, Loaded, Resident, Sample};
 pub use runs::Runs;
 use tally::Tallies;
 pub use tally::Tally;
@@ -184,21 +184,12 @@ impl Index {
         }
     }
 
-    /// Removes all messages. What is added next is `next` or above (and above what was added before).
-    pub fn clear(&mut self, next: Seq) -> Result<()> {
+    /// Removes all messages. What is added next is `next` or above (and above what was added before). Answers what is left of an index
+    /// in memory, to be dropped where that may take a while.
+    pub fn clear(&mut self, next: Seq) -> Result<Option<Litter>> {
         match self {
-            Self::Resident(index) => index.clear(next),
-            Self::Paged(index) => index.clear(next)?,
-        }
-        Ok(())
-    }
-
-    /// Nobody asks it any more: its memory is given back, beside the caller if it is much.
-    pub fn let_go(&mut self) {
-        match self {
-            Self::Resident(index) => index.clear(0),
-            // It lies in the backend.
-            Self::Paged(_) => {}
+            Self::Resident(index) => Ok(Some(index.clear(next))),
+            Self::Paged(index) => index.clear(next).map(|()| None),
         }
     }
 

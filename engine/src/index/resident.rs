@@ -59,8 +59,6 @@ pub struct Resident {
     len: u64,
     /// Of the live sequences, as [`Census`](super::Census) has it.
     sum: u64,
-    /// Of all messages.
-    digest: Digest,
     /// No sequence below may be added any more.
     next: Seq,
     recent: VecDeque<(Seq, u32)>,
@@ -74,6 +72,19 @@ pub struct Resident {
     here: Here,
     /// How it came about.
     pub(crate) kept_use: KeptUse,
+}
+
+/// What is left of an index that was cleared: nothing but memory.
+pub struct Litter {
+    pieces: usize,
+    _dropped: Box<dyn Send>,
+}
+
+impl Litter {
+    /// About how many pieces of memory it is made of.
+    pub fn pieces(&self) -> usize {
+        self.pieces
+    }
 }
 
 impl Resident {
@@ -148,7 +159,6 @@ impl Resident {
         self.recent.push_back((seq, id));
         self.len += 1;
         self.sum = self.sum.wrapping_add(seq);
-        self.digest.include(digest);
         self.next = seq + 1;
         self.tallies.added(seq, subject, before);
         Ok(())
@@ -165,12 +175,11 @@ impl Resident {
                 let at = self.size.position(seq);
                 let size = chunk.sizes.get(at);
                 chunk.remove(at, id).then(|| {
-                    let digest = Digest::of(seq, hash(subject), size);
-                    chunk.digest.leave_out(digest);
-                    (id, chunk.len() == 0, digest)
+                    chunk.digest.leave_out(Digest::of(seq, hash(subject), size));
+                    (id, chunk.len() == 0)
                 })
             });
-        let Some((id, emptied, digest)) = removed else {
+        let Some((id, emptied)) = removed else {
             let subject = String::from_utf8_lossy(subject);
             return Err(Error::invalid(format!(
                 "no live message {seq} of subject {subject:?} to remove"
@@ -182,7 +191,6 @@ impl Resident {
         }
         self.len -= 1;
         self.sum = self.sum.wrapping_sub(seq);
-        self.digest.leave_out(digest);
         let name = subject;
         let subject = self.subjects.get_mut(id);
         subject.count -= 1;
@@ -219,8 +227,8 @@ impl Resident {
         Ok(())
     }
 
-    /// Removes everything; the memory of very much is given back beside the caller.
-    pub fn clear(&mut self, next: Seq) {
+    /// Removes everything; answers what is left of it, to be dropped.
+    pub fn clear(&mut self, next: Seq) -> Litter {
         let mut subjects = std::mem::take(&mut self.subjects);
         let gone = subjects.clear();
         let mut tallies = std::mem::take(&mut self.tallies);
@@ -234,8 +242,10 @@ impl Resident {
             ..Self::default()
         };
         let old = std::mem::replace(self, empty);
-        let pieces = gone.ids() + old.chunks.len() + old.endings.len();
-        crate::aside::free(pieces, (gone, old));
+        Litter {
+            pieces: gone.ids() + old.chunks.len() + old.endings.len(),
+            _dropped: Box::new((gone, old)),
+        }
     }
 
     /// Whether that message is live.
@@ -352,9 +362,11 @@ impl Resident {
         chunk.contains(at).then(|| chunk.sizes.get(at))
     }
 
-    /// All messages, added up as they came and went.
+    /// All messages, added up as they came and went: a step for each chunk.
     pub fn digest(&self) -> Digest {
-        self.digest
+        let mut digest = Digest::default();
+        self.chunks.values().for_each(|chunk| digest.include(chunk.digest));
+        digest
     }
 
     /// All messages, added up anew: what [`Resident::digest`] has to be. Takes as long as there are messages.

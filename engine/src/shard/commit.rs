@@ -63,13 +63,11 @@ impl Flights {
         self.unsettled >= UNSETTLED_TURNS
     }
 
-    /// Ends the syncs, and gives up what is in flight: answers whom it would have been for.
+    /// Ends the syncs, and gives up what is in flight: answers whom it would have been for. Turns go on to be numbered behind it.
     pub fn give_up(&mut self) -> Vec<Emit> {
-        self.syncing = None;
-        self.unsettled = 0;
-        self.bytes = 0;
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().flat_map(|flight| flight.emits).collect()
+        let given_up = std::mem::take(self);
+        (self.turn, self.landed) = (given_up.turn, given_up.turn);
+        given_up.waiting.into_iter().flat_map(|flight| flight.emits).collect()
     }
 
     fn push(&mut self, flight: Flight) {
@@ -137,7 +135,7 @@ impl Shard {
             self.rest()?;
         }
         if due {
-            self.sync_journal()?;
+            self.env.timed(|| self.journal.sync())?;
         }
         let mut emits = Vec::new();
         while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
@@ -203,6 +201,10 @@ impl Shard {
     }
 
     fn fly(&mut self, number: TurnNumber, due: bool, bytes: usize, turn: &mut Turn<'_>) {
+        if self.touched.is_empty() && turn.emits.is_empty() && bytes == 0 && !due {
+            // It did nothing but look at what was committed.
+            return;
+        }
         let before = self.flights.waiting.back().map_or(0, |flight| flight.needs);
         let streams = self.touched.iter().filter_map(|id| {
             let stream = self.streams.get(id)?;
@@ -282,9 +284,12 @@ impl Shard {
             return;
         };
         let read = stream.has_consumers();
-        // A log without room is asked again when it is time to look.
         let written = match self.room.is_unwritten(id) {
-            true => Ok(()),
+            true => {
+                // The log is asked again when it is time to look.
+                stream.messages.join(turn);
+                Ok(())
+            }
             false => stream.messages.land(turn, read),
         };
         // A client that is answered may ask for it at once.
@@ -297,5 +302,33 @@ impl Shard {
             // The journal has it all: what is answered stays true.
             self.not_written(id, error, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_numbered_on_behind_those_that_were_given_up() {
+        let mut flights = Flights {
+            turn: 7,
+            landed: 5,
+            unsettled: 2,
+            ..Flights::default()
+        };
+        for (turn, bytes) in [(6, 10), (7, 20)] {
+            flights.push(Flight {
+                turn,
+                needs: turn,
+                streams: Vec::new(),
+                emits: Vec::new(),
+                bytes,
+            });
+        }
+        assert!(flights.give_up().is_empty());
+        // What a stream in memory staged in the seventh goes to its log with the eighth.
+        assert_eq!((flights.turn, flights.landed), (7, 7));
+        assert!(flights.is_empty() && flights.bytes == 0 && flights.unsettled == 0);
     }
 }

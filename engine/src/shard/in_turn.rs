@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use crate::backend::{Compression, LogReader};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation, Standing};
 use crate::error::{Error, Kind, Result};
+use crate::index::Index;
 use crate::reject;
 use crate::shard::emit::{self, Emit};
 use crate::shard::relocation::MoveStep;
@@ -269,7 +270,9 @@ impl InTurn<'_, '_> {
         self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
         self.shard.checkpoint.deleted(id);
         self.shard.doomed.push((id, stream.messages.settings));
-        stream.messages.index.let_go();
+        if let Index::Resident(index) = &mut stream.messages.index {
+            self.shard.give_back(index.clear(0));
+        }
         self.shard.tending.forget(id);
         let elsewhere = self.shard.relocations.forget(id);
         self.shard.doomed.extend(elsewhere);

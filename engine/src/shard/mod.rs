@@ -18,6 +18,7 @@ mod inbox;
 mod input;
 mod keeping;
 pub mod label;
+mod litter;
 pub(crate) mod load;
 mod looking;
 mod moved_on;
@@ -118,6 +119,8 @@ pub(crate) struct Shard {
     relocations: Relocations,
     /// Storage that is given back beside the shard.
     tending: Tending,
+    /// Memory that is given back beside the shard.
+    giving_back: Option<errand::Errand<()>>,
     /// Bytes that the last such move wrote.
     moved_bytes: u64,
     /// Which opening of the backends this shard works with.
@@ -135,16 +138,6 @@ pub struct InTurn<'s, 't> {
 }
 
 impl Shard {
-    /// Syncs the journal, and counts how long that takes.
-    fn sync_journal(&mut self) -> Result<()> {
-        let began = self.env.monotonic.as_ref().map(|clock| clock());
-        self.journal.sync()?;
-        if let (Some(clock), Some(began)) = (&self.env.monotonic, began) {
-            self.env.syncs.count(clock().saturating_sub(began));
-        }
-        Ok(())
-    }
-
     /// Does what came.
     ///
     /// # Errors
@@ -352,6 +345,7 @@ impl Shard {
                 continue;
             };
             stream.touched = false;
+            let litter = stream.messages.litter.take();
             if self.flights.is_empty() {
                 // Of a stream that was just opened nothing was committed.
                 stream.note_stats();
@@ -367,6 +361,9 @@ impl Shard {
             };
             let due = due.filter(|_| !self.env.still);
             self.note_unkept(id);
+            if let Some(litter) = litter {
+                self.give_back(litter);
+            }
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),
                 None => self.deadline_of.remove(&id),
@@ -385,24 +382,21 @@ impl Shard {
 
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
+        let of_turns = [first, self.sync_due, self.room.next_look()];
+        if !self.flights.is_empty() {
+            // What only a settled shard does waits for that, and [`Input::Committed`] ends the wait.
+            return of_turns.into_iter().flatten().min();
+        }
         let moving = self.can_move().then_some(NanoTime::MIN);
         let keeping = self.can_draft().then_some(NanoTime::MIN);
-        [
-            moving,
-            keeping,
-            first,
-            self.sync_due,
-            // A suspended shard opens all its streams anew, or none.
-            match &self.suspended {
-                Some(suspended) => Some(suspended.retry_at()),
-                None => self.offline.next_retry(),
-            },
-            self.room.next_look(),
-            self.relocations.next_try().filter(|_| self.suspended.is_none()),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        // A suspended shard opens all its streams anew, or none.
+        let retry = match &self.suspended {
+            Some(suspended) => Some(suspended.retry_at()),
+            None => self.offline.next_retry(),
+        };
+        let relocating = self.relocations.next_try().filter(|_| self.suspended.is_none());
+        let settled = [moving, keeping, retry, relocating];
+        of_turns.into_iter().chain(settled).flatten().min()
     }
 
     /// Its number.

@@ -90,6 +90,7 @@ impl Shard {
             moving: None,
             relocations: Default::default(),
             tending: Default::default(),
+            giving_back: None,
             moved_bytes: 0,
         }
     }
@@ -317,6 +318,8 @@ impl Shard {
 
     /// Takes over the streams in memory, which are all that the other has.
     pub(super) fn take_over_memory(&mut self, other: &mut Self) {
+        // Turns are numbered on: what those streams changed in turns that were given up goes to their logs with the next.
+        self.flights = std::mem::take(&mut other.flights);
         for (id, settings) in other.doomed.drain(..) {
             if !settings.is_journaled() {
                 self.doomed.push((id, settings));

@@ -57,11 +57,7 @@ impl Shared {
             }
             state.wanted
         };
-        let began = self.env.monotonic.as_ref().map(|clock| clock());
-        let synced = contained(|| (self.sync)());
-        if let (Some(clock), Some(began), Ok(())) = (&self.env.monotonic, began, &synced) {
-            self.env.syncs.count(clock().saturating_sub(began));
-        }
+        let synced = contained(|| self.env.timed(|| (self.sync)()));
         let mut state = self.state.lock();
         match synced {
             Ok(()) => state.done = wanted,
@@ -167,9 +163,7 @@ impl Drop for Syncing {
     fn drop(&mut self) {
         self.shared.state.lock().ended = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = self.thread.take() {
             // What it panicked with was said.
             let _ = thread.join();
         }

@@ -285,6 +285,16 @@ impl Environment {
         Ok(())
     }
 
+    /// Syncs a journal, and counts how long that takes.
+    pub fn timed(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        let began = self.monotonic.as_ref().map(|clock| clock());
+        sync()?;
+        if let (Some(clock), Some(began)) = (&self.monotonic, began) {
+            self.syncs.count(clock().saturating_sub(began));
+        }
+        Ok(())
+    }
+
     /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

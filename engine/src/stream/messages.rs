@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{Compression, KvWrite, Log, LogReader, Lost, Upkeep};
 use crate::error::{Error, Kind, Result};
-use crate::index::{Digest, Index};
+use crate::index::{Digest, Index, Litter};
 use crate::shard::relocation::Gone;
 use crate::store::Unread;
 use crate::stream::ahead::ReadAhead;
@@ -127,6 +127,8 @@ pub(crate) struct Messages {
     /// Below this the log holds nothing, or will not when what is staged is written.
     trimmed: Seq,
     kv_writes: Vec<KvWrite>,
+    /// What is left of the index that was cleared last, until the shard takes it away.
+    pub litter: Option<Litter>,
 }
 
 /// What [`Messages::open`] needs to know.
@@ -194,6 +196,7 @@ impl Messages {
             overwrite: false,
             trimmed: extent.first,
             kv_writes: Vec::new(),
+            litter: None,
         };
         if let Some(seq) = messages.index.last_live() {
             let newest = messages.head(seq)?.map(|head| head.time);
@@ -416,7 +419,7 @@ impl Messages {
     pub fn clear(&mut self, next: Seq) -> Result<u64> {
         let gone = self.index.len();
         self.last = self.last.max(next.saturating_sub(1));
-        self.index.clear(self.last + 1)?;
+        self.litter = self.index.clear(self.last + 1)?;
         self.untold_cleared |= next == 0 && self.last == 0 && !self.cleared;
         self.cleared |= next == 0;
         self.unread.clear();

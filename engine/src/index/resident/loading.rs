@@ -337,7 +337,6 @@ impl Loading {
                 chunk.counted_digest((size, frame.chunk), |id| hash(name(id)))
             }
         };
-        self.index.digest.include(chunk.digest);
         self.sample(frame.chunk, &chunk, [(first, ids.0), (last, ids.1)]);
         self.index.chunks.insert(frame.chunk, chunk);
         true

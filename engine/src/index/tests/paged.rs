@@ -148,7 +148,7 @@ impl Turns for OnStore {
             for change in changes.iter() {
                 match change {
                     Change::Add(seq, subject) => index.add(*seq, subject, size_of(*seq), time_of(*seq)).unwrap(),
-                    Change::Clear(next) => index.clear(*next).unwrap(),
+                    Change::Clear(next) => drop(index.clear(*next).unwrap()),
                     Change::Remove(seq) => {
                         let pending = changes.iter().find_map(|change| match change {
                             Change::Add(added, subject) if added == seq => Some(subject.clone()),

@@ -5,8 +5,11 @@ use crate::backend::LogChange;
 use crate::error::Result;
 use crate::types::{Record, Seq};
 
-/// Turns of a shard, in their order.
+/// Turns of a shard, in their order, from 1 on.
 pub(crate) type TurnNumber = u64;
+
+/// Before all turns: what is of none is committed, also where the log has no room for it yet.
+const COMMITTED: TurnNumber = 0;
 
 /// The changes of one turn, or of several that are committed.
 pub(super) struct Staged {
@@ -22,13 +25,14 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Takes up what a later turn changed.
-    fn merge(&mut self, later: Self) {
+    /// With what a later turn changed.
+    fn and(mut self, later: Self) -> Self {
         self.turn = later.turn;
         self.appended += later.appended;
         self.erased.extend(later.erased);
         self.overwrite |= later.overwrite;
         self.trim = self.trim.max(later.trim);
+        self
     }
 }
 
@@ -65,17 +69,20 @@ impl Messages {
         self.staged.push_back(staged);
     }
 
+    /// The turns up to that number are committed: what they changed goes to the log together, whenever that has room for it.
+    pub fn join(&mut self, turn: TurnNumber) {
+        let count = self.staged.partition_point(|staged| staged.turn <= turn);
+        if count > 1
+            && let Some(joined) = self.staged.drain(..count).reduce(Staged::and)
+        {
+            self.staged.push_front(joined);
+        }
+    }
+
     /// The turns up to that number are committed: brings what they changed to the log. After an error that is not
     /// [`Full`](crate::Kind::Full) the stream must be opened anew; after that one the same may be tried again.
     pub fn land(&mut self, turn: TurnNumber, keep_tail: bool) -> Result<()> {
-        while self.staged.get(1).is_some_and(|next| next.turn <= turn)
-            && let Some(first) = self.staged.pop_front()
-            && let Some(next) = self.staged.pop_front()
-        {
-            let mut merged = first;
-            merged.merge(next);
-            self.staged.push_front(merged);
-        }
+        self.join(turn);
         let Some(staged) = self.staged.front().filter(|staged| staged.turn <= turn) else {
             return Ok(());
         };
@@ -108,9 +115,10 @@ impl Messages {
         Ok(())
     }
 
-    /// Brings all changes to the log, where nobody has to commit them first. Errors are those of [`Messages::land`].
+    /// Brings all changes to the log, where nobody has to commit them first and no turn is in flight. Errors are those of
+    /// [`Messages::land`].
     pub fn write(&mut self, keep_tail: bool) -> Result<()> {
-        self.stage(TurnNumber::MAX);
+        self.stage(COMMITTED);
         self.land(TurnNumber::MAX, keep_tail)
     }
 
