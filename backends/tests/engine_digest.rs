@@ -5,11 +5,10 @@
 mod support;
 
 use bytes::Bytes;
-use support::{Bench, Handle, Storage};
+use support::{Bench, Handle, Inbox, Storage};
 use weir_engine::SECOND;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, PullRequest};
 use weir_engine::shard::Input;
-use weir_engine::shard::emit::{Emit, Outlet};
 use weir_engine::store::ChunkSize;
 use weir_engine::stream::{Digest, Purge, StreamConfig, stored_size};
 
@@ -20,23 +19,6 @@ const STORAGES: &[Storage] = &[
     #[cfg(feature = "rocksdb")]
     Storage::Rocks,
 ];
-
-/// Somebody listens to everything.
-struct Listening;
-
-impl Outlet for Listening {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        true
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        true
-    }
-
-    fn emit(&mut self, _: Emit) {}
-
-    fn flush(&mut self) {}
-}
 
 fn submit(stream: &Handle, input: Input) {
     assert!(stream.shard.submit(vec![input]).is_ok());
@@ -206,7 +188,7 @@ fn a_flipped_subject_a_missing_message_and_another_size_are_seen() {
 #[test]
 fn a_consumer_has_the_digest_of_where_it_stands() {
     for &storage in STORAGES {
-        let mut bench = Bench::with_outlet(storage, || Box::new(Listening));
+        let mut bench = Bench::with_outlet(storage, || Box::new(Inbox::default()));
         bench.open();
         let mut stream = bench.create(&config("S"));
         for _ in 0..10 {

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use support::between::{Rules, under};
-use support::{Bench, Handle, Storage};
+use support::{Bench, Handle, Inbox, Storage};
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, PullRequest};
 use weir_engine::shard::Input;
-use weir_engine::shard::emit::{Emit, Outlet};
 use weir_engine::store::ChunkSize;
 use weir_engine::stream::{Purge, Retention, StreamConfig};
 use weir_engine::{SECOND, Seq};
@@ -27,23 +26,6 @@ impl Rules for Looks {
     fn look(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Everybody listens, and nothing is kept.
-struct Listeners;
-
-impl Outlet for Listeners {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        true
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        true
-    }
-
-    fn emit(&mut self, _: Emit) {}
-
-    fn flush(&mut self) {}
 }
 
 /// A stream of [`MESSAGES`] messages of sizes of all kinds, none of which is in memory.
@@ -65,7 +47,7 @@ impl Scene {
         change(&mut config);
         let looks = Arc::new(Looks::default());
         let rules = looks.clone();
-        let mut bench = Bench::with_outlet(Storage::Segment, || Box::new(Listeners));
+        let mut bench = Bench::with_outlet(Storage::Segment, || Box::new(Inbox::default()));
         bench.wrap = Some(Arc::new(move |backend| under(backend, rules.clone())));
         bench.chunk_size = ChunkSize::small(8);
         bench.segment_bytes = 50_000;

@@ -6,15 +6,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use support::{Bench, Handle, Random, Storage};
+use support::{Bench, Handle, Inbox, Random, Storage};
 use weir_engine::SECOND;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
 use weir_engine::shard::Input;
-use weir_engine::shard::emit::{Delivery, Emit, Outlet};
 use weir_engine::stream::{Purge, Retention, StreamConfig};
 
 const SUBJECTS: [&str; 4] = ["a.1", "a.2", "b.1", "b.2"];
@@ -22,28 +19,6 @@ const FILTERS: [&[&str]; 6] = [&[], &["a.>"], &["b.>"], &["a.1"], &["a.2", "b.1"
 /// The filters of consumers of a work queue, of which no two may want the same.
 const PARTS: [&[&str]; 4] = [&["a.1"], &["a.2"], &["b.1"], &["b.2"]];
 const ACK_WAIT: i64 = 5 * SECOND;
-
-/// Keeps what is delivered; everybody listens.
-#[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<Delivery>>>);
-
-impl Outlet for Inbox {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        true
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        true
-    }
-
-    fn emit(&mut self, emit: Emit) {
-        if let Emit::Deliver(delivery) = emit {
-            self.0.lock().push(delivery);
-        }
-    }
-
-    fn flush(&mut self) {}
-}
 
 /// One consumer, by what it still owes.
 struct Reader {

@@ -4,42 +4,16 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use parking_lot::Mutex;
-use support::{Bench, Handle, Random, Storage, run_seeds};
+use support::{Bench, Handle, Inbox, Random, Storage, run_seeds};
 use weir_engine::consumer::{AckPolicy, ConsumerConfig, PullRequest};
 use weir_engine::shard::Input;
-use weir_engine::shard::emit::{Emit, Outlet};
 use weir_engine::stream::StreamConfig;
 use weir_engine::{MILLISECOND, NanoTime, SECOND};
 
 const HOUR: NanoTime = 3600 * SECOND;
 const ACK_WAIT: NanoTime = 30 * SECOND;
 const NAMES: [&str; 3] = ["S", "T", "U"];
-
-/// Keeps the sequences that are delivered; everybody listens.
-#[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<u64>>>);
-
-impl Outlet for Inbox {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        true
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        true
-    }
-
-    fn emit(&mut self, emit: Emit) {
-        if let Emit::Deliver(delivery) = emit {
-            self.0.lock().push(delivery.message.seq);
-        }
-    }
-
-    fn flush(&mut self) {}
-}
 
 fn open(storage: Storage) -> (Bench, Inbox) {
     let inbox = Inbox::default();
@@ -152,7 +126,7 @@ fn a_time_that_the_journal_tells_is_known_after_a_crash() {
         publish(&stream, "S", None);
         bench.advance(HOUR);
         pull(&stream, 1);
-        assert_eq!(std::mem::take(&mut *inbox.0.lock()), [1]);
+        assert_eq!(inbox.take(), [1]);
         let sent = bench.now();
         bench.kill();
         bench.step(-HOUR);
@@ -166,12 +140,12 @@ fn a_time_that_the_journal_tells_is_known_after_a_crash() {
             bench.advance(SECOND);
         }
         stream.settle(2);
-        assert_eq!(*inbox.0.lock(), [0; 0], "{storage:?}");
+        assert_eq!(inbox.take(), [0; 0], "{storage:?}");
         for _ in 0..3 {
             bench.advance(SECOND);
         }
         stream.settle(2);
-        assert_eq!(*inbox.0.lock(), [1], "{storage:?}");
+        assert_eq!(inbox.take(), [1], "{storage:?}");
     }
 }
 
@@ -185,19 +159,19 @@ fn what_waits_goes_on_while_the_time_stands_still() {
         assert!(publish(&stream, "S", Some(1)).is_some());
         let first = stream.message(1).unwrap().time;
         pull(&stream, 1);
-        assert_eq!(std::mem::take(&mut *inbox.0.lock()), [1]);
+        assert_eq!(inbox.take(), [1]);
         bench.step(-HOUR);
         pull(&stream, 1);
         for second in 1..=28 {
             bench.advance(SECOND);
             stream.settle(2);
-            assert_eq!(*inbox.0.lock(), [0; 0], "{storage:?}: {second} s");
+            assert_eq!(inbox.take(), [0; 0], "{storage:?}: {second} s");
         }
         for _ in 0..4 {
             bench.advance(SECOND);
         }
         stream.settle(2);
-        assert_eq!(std::mem::take(&mut *inbox.0.lock()), [1], "{storage:?}: sent again");
+        assert_eq!(inbox.take(), [1], "{storage:?}: sent again");
         assert!(
             publish(&stream, "S", Some(1)).is_none(),
             "{storage:?}: the id is still known"

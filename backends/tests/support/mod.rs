@@ -14,13 +14,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
-use weir_engine::shard::emit::{Emit, Event, NoOutlet, Outlet};
+use weir_engine::shard::emit::{Delivery, Emit, Event, NoOutlet, Outlet};
 use weir_engine::shard::{InTurn, ShardHandle};
 use weir_engine::stepped::Twin;
 use weir_engine::store::{Capacity, ChunkSize, OpenBackend, OpeningProgress, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
-use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result};
+use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result, Seq};
 
 pub const ACCOUNT: &str = "A";
 
@@ -487,6 +487,36 @@ impl Outlet for Told {
             Emit::Event(Event::StreamOnline { stream, .. }) => self.0.send(format!("{stream} online")),
             _ => Ok(()),
         };
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// Keeps what is delivered; everybody listens.
+#[derive(Clone, Default)]
+pub struct Inbox(pub Arc<Mutex<Vec<Delivery>>>);
+
+impl Inbox {
+    /// The sequences of what came since this was last asked.
+    pub fn take(&self) -> Vec<Seq> {
+        let came = std::mem::take(&mut *self.0.lock());
+        came.iter().map(|delivery| delivery.message.seq).collect()
+    }
+}
+
+impl Outlet for Inbox {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Deliver(delivery) = emit {
+            self.0.lock().push(delivery);
+        }
     }
 
     fn flush(&mut self) {}
