@@ -79,7 +79,7 @@ pub struct StreamSnapshot {
     pub next_serial: u64,
     /// The last journal record that is contained in this.
     pub position: Seq,
-    /// When the turn was that wrote this, by the time of its shard, which never goes back. 0 if it was no turn, or one of an earlier
+    /// When the turn was that wrote this, by the time of its shard. 0 if it was no turn, or one of an earlier
     /// version.
     #[serde(default)]
     pub time: NanoTime,

@@ -1,7 +1,7 @@
 //! The time of a shard, and steps of the time of day.
 //!
-//! What a shard notes a time of never comes before what it noted before: where the time of day goes back, that of the shard stands
-//! still until it is overtaken, also over a restart. Waits last by a clock that never steps, though they are kept as times of the
+//! What a shard notes a time of does not come before what it noted before: where the time of day goes back, by up to a day, that of the
+//! shard stands still until it is overtaken, also over a restart. Waits last by a clock that never steps, though they are kept as times of the
 //! shard, as the journal and snapshots know them: when that steps, or stands still, all that wait step along.
 
 use crate::shard::Shard;
