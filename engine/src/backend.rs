@@ -565,6 +565,10 @@ pub trait LogReader: Send + Sync {
         let _ = range;
     }
 
+    /// What was read so far is not needed soon: what is mapped of it no longer counts as memory of this process. It stays in the
+    /// cache of the operating system, and can be read as before.
+    fn let_go(&self) {}
+
     /// Visits the live records of the range in order until told to stop. Records that fail their checksum are passed
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
     /// may not be seen.

@@ -410,6 +410,10 @@ impl LogReader for EncryptedReader {
         self.inner.fetch(range);
     }
 
+    fn let_go(&self) {
+        self.inner.let_go();
+    }
+
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
         if want == Want::Heads {
             return self.scan_heads(range, direction, visit);

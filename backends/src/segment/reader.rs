@@ -258,6 +258,12 @@ impl LogReader for SegmentReader {
         }
     }
 
+    fn let_go(&self) {
+        for segment in &self.shared.state.read().segs {
+            segment.seg.handle.unmap();
+        }
+    }
+
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {
         for _ in 0..TRIES {
             let Some(seg) = self.locate(seq)? else {

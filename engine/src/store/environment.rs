@@ -385,6 +385,7 @@ impl Environment {
         let index = opening.index()?;
         let unread = opening.unread(&index)?;
         let stats = self.pools.stats(&who.account, who.config.storage);
+        let reader = log.reader();
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.lack(unread);
         messages.revived = recovery.revived;
@@ -394,6 +395,8 @@ impl Environment {
             messages.places = recovery.damage;
             messages.torn_bytes = recovery.torn_bytes;
         }
+        // Samples were looked at all over the log, and each took its surroundings along.
+        reader.let_go();
         Ok(Stream::new(messages, &self.batches, stats))
     }
 }

@@ -29,6 +29,14 @@ fn open_segments(dir: &std::path::Path) -> Vec<PathBuf> {
         .collect()
 }
 
+fn mapped_segments(dir: &std::path::Path) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let dir = dir.to_str().unwrap();
+    maps.lines()
+        .filter(|line| line.contains(dir) && line.ends_with(".seg"))
+        .count()
+}
+
 fn segment_of(dir: &std::path::Path, id: u64) -> PathBuf {
     let log = dir.join("logs").join(LogId(id).to_string());
     std::fs::read_dir(log).unwrap().next().unwrap().unwrap().path()
@@ -84,6 +92,31 @@ fn an_error_of_writing_back_a_file_that_had_to_be_closed_is_told_by_the_next_syn
     assert!(files.calls() > 2);
     assert_eq!(backend.sync().unwrap_err().kind, Kind::Io);
     assert_eq!(backend.sync().unwrap_err().kind, Kind::Poisoned);
+}
+
+#[test]
+fn what_is_let_go_of_is_no_longer_mapped_and_can_be_read_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (backend, _files) = few(dir.path(), 64);
+    let options = LogOptions {
+        segment_bytes: 8192,
+        ..LogOptions::default()
+    };
+    let (mut log, _) = backend.open(LogId(1), &options).unwrap();
+    for seq in 1..=500 {
+        append(&mut *log, [seq]);
+    }
+    let reader = log.reader();
+    let all: Vec<u64> = (1..=500).collect();
+    assert_eq!(shown(&*reader), all);
+    let held = reader.get(7).unwrap().unwrap();
+    assert!(mapped_segments(dir.path()) > 2);
+    reader.let_go();
+    // That of which somebody holds bytes stays.
+    assert!(mapped_segments(dir.path()) <= 1);
+    assert_eq!(held, reader.get(7).unwrap().unwrap());
+    append(&mut *log, [501]);
+    assert_eq!(shown(&*reader).len(), 501);
 }
 
 #[test]
