@@ -150,7 +150,7 @@ impl InTurn<'_, '_> {
 
     /// Applies what the journal still has of the stream.
     fn replay_into(&mut self, stream: &mut Stream, id: LogId, now: NanoTime) -> Result<()> {
-        let journal = self.shard.journal.reader();
+        let journal = self.shard.commit.reader();
         each_portion(journal.as_ref(), journal.extent().last, &mut |portion| {
             for (position, _, command) in portion.commands.into_iter().filter(|(_, of, _)| *of == id) {
                 let (position, command) = command.first_written(position);

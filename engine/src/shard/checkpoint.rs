@@ -169,8 +169,7 @@ impl Shard {
             .offline
             .needs_behind()
             .map_or(position, |needed| needed.min(position));
-        let journal: &mut dyn crate::backend::Log = self.journal.as_mut();
-        journal.trim(position + 1)
+        self.commit.free(position)
     }
 
     /// The writes of a checkpoint are lost: the next one has to write them again. The journal still has everything.
@@ -198,7 +197,7 @@ impl Shard {
         if self.suspended.is_some() {
             return Ok(());
         }
-        self.journal.sync()?;
+        self.commit.sync()?;
         // One that is being written must not put its snapshots over the last ones.
         self.checkpointed(now)?;
         if let Some(error) = self.checkpoint.failure.take() {
@@ -211,12 +210,12 @@ impl Shard {
             let written = self.checkpoint_job().run().map_err(|failed| failed.error)?;
             self.kept(&written.unkept);
             self.free_journal(written.position)?;
-            self.journal.sync()?;
+            self.commit.sync()?;
             is_due = self.can_draft();
             self.draft_many();
         }
         // Everything is on disk: what the journal's files take beyond its records nobody needs before the next start.
-        if let Err(error) = self.journal.compact(None, &mut |_, _| {}) {
+        if let Err(error) = self.commit.tidy() {
             tracing::warn!(
                 shard = self.number,
                 "the journal keeps room that it has no use for: {error}"

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::backend::Log;
 use crate::error::Result;
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::shard::Shard;
@@ -235,7 +234,7 @@ impl Shard {
             self.number,
             words::numbered("record", told)
         );
-        if holes.is_behind(self.journal.reader().extent().first) {
+        if holes.is_behind(self.commit.reader().extent().first) {
             text += "; a later checkpoint than the catalogue knows of had freed them: the catalogue (segment/kv and segment/kv2) is older than \
                      the journals and the logs, or has lost its end: put back that of the same time, if there is one";
         }
@@ -288,7 +287,6 @@ impl Shard {
 
     /// Whether the journal is kept, because something is missing in it or in the catalogue and that is not settled.
     pub(super) fn keeps_journal(&self) -> bool {
-        let journal: &dyn Log = self.journal.as_ref();
-        self.env.catalogue.is_journal_open(self.number) && journal.reader().extent().disk_bytes < JOURNAL_KEPT_BYTES
+        self.env.catalogue.is_journal_open(self.number) && self.commit.reader().extent().disk_bytes < JOURNAL_KEPT_BYTES
     }
 }

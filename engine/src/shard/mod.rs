@@ -3,19 +3,21 @@
 //! Each turn drains the queue, applies what came to the streams' state, and writes the outcome to the journal in one go. It is
 //! synced if any stream asks for that; then the changes go to the streams' logs, and only then answers and deliveries leave. So
 //! a thousand streams cost one sync, and a batch grows by itself with the load. Where more waits to be done, the sync runs beside the
-//! shard, which goes on with the next turns meanwhile ([`commit`]).
+//! shard, which goes on with the next turns meanwhile ([`flights`]).
 
 pub mod adopt;
 mod checkpoint;
 pub mod command;
-mod commit;
+pub(crate) mod commit;
 pub mod emit;
 pub(crate) mod errand;
 pub(crate) mod fetching;
+mod flights;
 pub mod holes;
 mod in_turn;
 mod inbox;
 mod input;
+pub(crate) mod journal;
 mod keeping;
 pub mod label;
 mod litter;
@@ -48,7 +50,6 @@ pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 pub use looking::Looking;
 pub use syncs::{SYNC_CLASSES, Syncs};
 
-use crate::backend::Log;
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::Environment;
@@ -56,8 +57,9 @@ use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
-use commit::Flights;
+use commit::Commit;
 use emit::{ConsumerName, Emit, Status, Ticket};
+use flights::Flights;
 use offline::OfflineStreams;
 use relocation::Relocations;
 use restore::Restoring;
@@ -74,10 +76,11 @@ const STUMBLE_PAUSE: Nanos = SECOND;
 pub(crate) struct Shard {
     number: usize,
     env: Arc<Environment>,
-    journal: Box<dyn Log>,
+    /// What makes its turns facts.
+    commit: Box<dyn Commit>,
     /// Why there is no journal, if there is none.
     suspended: Option<Suspended>,
-    /// The last journal record written.
+    /// The last record that it was handed.
     position: Seq,
     /// The time of its last turn; while it is being opened, the last that a checkpoint or the journal tells of.
     time: NanoTime,
@@ -425,7 +428,7 @@ impl Shard {
 
     /// Its journal, to read.
     pub(crate) fn journal_reader(&self) -> Arc<dyn crate::backend::LogReader> {
-        self.journal.reader()
+        self.commit.reader()
     }
 
     /// The streams that the journal tells of, without those that are offline.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::backend::{Direction, LogChange, Want};
+use crate::backend::{Direction, Want};
 use crate::error::{Kind, Result};
 use crate::shard::Shard;
 use crate::shard::command::{moved_head, stream_of};
@@ -43,7 +43,7 @@ impl Shard {
         let held = self.offline.needs_behind().is_some_and(|needed| needed < self.position);
         let limit = (self.env.checkpoint_bytes as u64).saturating_mul(KEPT_CHECKPOINTS);
         let limit = limit.max(self.moved_bytes.saturating_mul(2));
-        let extent = self.journal.reader().extent();
+        let extent = self.commit.reader().extent();
         if !held || self.moving.is_some() || extent.bytes <= limit {
             return;
         }
@@ -94,11 +94,7 @@ impl Shard {
                 body: &entry.body,
             })
             .collect();
-        let change = LogChange {
-            append: &records,
-            ..LogChange::default()
-        };
-        match self.journal.write(&change) {
+        match self.commit.submit(&records) {
             Ok(()) => {}
             Err(error) if matches!(error.kind, Kind::Full | Kind::Invalid) => {
                 tracing::error!(
@@ -132,7 +128,7 @@ impl Shard {
     fn next_slice(&self, moving: &mut Moving) -> Result<Vec<Entry>> {
         let (mut needed, mut bytes, mut looked) = (Vec::new(), 0, 0);
         let (mut next, end) = (moving.end + 1, moving.end);
-        self.journal
+        self.commit
             .reader()
             .scan(moving.next..=end, Want::Full, Direction::Forward, &mut |entry| {
                 if bytes >= SLICE_BYTES || looked >= SLICE_RECORDS {
@@ -153,7 +149,7 @@ impl Shard {
 
     /// All is moved: the next checkpoint frees what was kept.
     fn moved(&mut self, moving: Moving) -> Result<()> {
-        self.journal.sync()?;
+        self.commit.sync()?;
         self.moved_bytes = moving.bytes;
         for (id, needs) in moving.needs {
             let now = match needs.moved {

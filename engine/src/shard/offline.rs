@@ -293,7 +293,7 @@ impl Shard {
         let Some((&id, offline)) = next else { return };
         offline.wait = offline.wait.saturating_mul(2).min(RETRY_MAX);
         offline.retry_at = now.saturating_add(offline.wait);
-        let (env, journal, last, number) = (self.env.clone(), self.journal.reader(), offline.last, self.number);
+        let (env, journal, last, number) = (self.env.clone(), self.commit.reader(), offline.last, self.number);
         let (kind, is_readable) = (offline.entry.settings.backend, offline.frozen.is_some());
         let handle = handle.clone();
         let work = move || {

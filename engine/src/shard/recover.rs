@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::{Direction, Log, LogOptions, LogReader, Recovery, Want};
+use crate::backend::{Direction, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
+use crate::shard::commit::Commit;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
+use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_created, load_saved, saved_position, settle};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot};
+use crate::shard::suspended::closed;
 use crate::shard::{Shard, keep_ledger};
 use crate::store::{Environment, SKIPPED_IDS};
 use crate::stream::Stream;
@@ -50,24 +53,25 @@ impl Shard {
             preallocate: true,
             ..LogOptions::default()
         };
-        let (mut journal, recovery) = root.open(journal_id(number), &options)?;
+        let (journal, recovery) = root.open(journal_id(number), &options)?;
+        let mut commit = LocalJournal::of(number, env.clone(), journal);
         // Logs are made and written by what it says: that must outlast them, also what the process before this one wrote
         // and did not sync.
-        journal.sync()?;
-        Self::open_on(number, env, journal, &recovery, now)
+        commit.sync()?;
+        Self::open_on(number, env, commit, &recovery, now)
     }
 
     /// A shard of which nothing is known.
-    pub(crate) fn empty(number: usize, env: Arc<Environment>, journal: Box<dyn Log>) -> Self {
+    pub(crate) fn empty(number: usize, env: Arc<Environment>, commit: Box<dyn Commit>) -> Self {
         Self {
             number,
             generation: env.generation(),
             discards: env.discards(),
             broken: None,
             env,
-            position: journal.reader().extent().last,
+            position: commit.reader().extent().last,
             time: NanoTime::MIN,
-            journal,
+            commit,
             suspended: None,
             streams: Default::default(),
             offline: Default::default(),
@@ -95,14 +99,14 @@ impl Shard {
         }
     }
 
-    /// Opens a shard on its journal, which was opened.
+    /// Opens a shard on what commits its turns, which was opened.
     ///
     /// # Errors
     /// As [`Shard::open`].
     pub(super) fn open_on(
         number: usize,
         env: Arc<Environment>,
-        journal: Box<dyn Log>,
+        commit: Box<dyn Commit>,
         recovery: &Recovery,
         now: NanoTime,
     ) -> Result<Self> {
@@ -118,7 +122,7 @@ impl Shard {
             tracing::error!(shard = number, "damaged journal: {damage}");
         }
         env.catalogue.hide_ids(hidden_ids(recovery));
-        let mut shard = Self::empty(number, env, journal);
+        let mut shard = Self::empty(number, env, commit);
         shard.load_snapshots(now)?;
         shard.tell_of_lost_journal(recovery.created, now)?;
         shard.replay_journal(now)?;
@@ -154,7 +158,7 @@ impl Shard {
     /// Tells of a journal that is not there, or ends before what checkpoints cover: it was synced up to there before they were
     /// written.
     fn tell_of_lost_journal(&self, created: bool, now: NanoTime) -> Result<()> {
-        let (number, last) = (self.number, self.journal.reader().extent().last);
+        let (number, last) = (self.number, self.commit.reader().extent().last);
         let covered = match self.covered()? {
             Some(covered) if covered > last || created => covered,
             Some(_) => return Ok(()),
@@ -281,7 +285,7 @@ impl Shard {
         self.tending.stop();
         self.flights.give_up();
         self.streams.retain(|_, stream| !stream.is_journaled());
-        self.journal = Box::new(crate::store::ClosedLog);
+        self.commit = closed(self.number, &self.env);
         // A checkpoint that goes on would put older snapshots over newer ones.
         self.checkpoint.wait();
         self.offline.wait();
@@ -375,7 +379,7 @@ impl Shard {
             self.time = self.time.max(snapshot.time);
             let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
             let id = LogId(snapshot.id);
-            if loaded.is_err() && is_deleted(self.journal.reader().as_ref(), id)? {
+            if loaded.is_err() && is_deleted(self.commit.reader().as_ref(), id)? {
                 // Its log is gone already, and so shall be what the checkpoint has of it.
                 self.env.catalogue.seen(id);
                 self.checkpoint.deleted(id);
@@ -446,7 +450,7 @@ impl Shard {
 
     /// Applies what the journal has beyond the checkpoint.
     fn replay_journal(&mut self, now: NanoTime) -> Result<()> {
-        let reader = self.journal.reader();
+        let reader = self.commit.reader();
         let last = reader.extent().last;
         let mut replayed = 0u64;
         let mut cut = None;
@@ -477,7 +481,7 @@ impl Shard {
                 messages,
                 "cut an unfinished atomic batch off the journal: nobody was answered for it"
             );
-            self.journal.truncate(position)?;
+            self.commit.cut(position)?;
             // What comes next has the numbers of what was cut off.
             self.position = position.max(snapshots);
         }
@@ -490,7 +494,7 @@ impl Shard {
         }
         // What no checkpoint has yet counts for the next one, or a process that is killed again and again would have more to
         // apply each time.
-        let tail = self.journal.reader().extent().bytes;
+        let tail = self.commit.reader().extent().bytes;
         self.checkpoint.grown(usize::try_from(tail).unwrap_or(usize::MAX));
         Ok(())
     }
@@ -586,7 +590,7 @@ impl Shard {
             return Ok(true);
         }
         // The process that wrote it may have come no further: the log may go only once the deletion is on disk.
-        match self.journal.sync() {
+        match self.commit.sync() {
             Ok(()) => self.remove_log(id, &settings),
             Err(error) => {
                 tracing::error!(log = %id, "a deleted stream's log goes later: {error}");

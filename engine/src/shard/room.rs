@@ -104,7 +104,7 @@ impl Shard {
         // A journal that is full is asked again only when it is time; one that is not, for whatever it is to take.
         if due && was_full || !was_full && bytes > 0 {
             let needed = self.room.promised + bytes;
-            match self.journal.reserve(needed.max(self.room.wanted)) {
+            match self.commit.reserve(needed.max(self.room.wanted)) {
                 Ok(()) => {
                     self.room.promised += bytes;
                     self.room.full = None;

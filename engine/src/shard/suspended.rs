@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::backend::{LogOptions, Recovery};
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
+use crate::shard::commit::Commit;
 use crate::shard::emit::Event;
+use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_stream, settle};
 use crate::shard::offline::{but_for_room, contained};
 use crate::shard::recover::journal_id;
@@ -73,7 +75,7 @@ impl Shard {
             Err(error) => error,
         };
         let why = reason(number, None, &error);
-        let mut shard = Self::empty(number, env.clone(), Box::new(ClosedLog));
+        let mut shard = Self::empty(number, env.clone(), closed(number, env));
         let has_journal = shard.take_readable(&why, now);
         if !has_journal {
             shard.name_streams(&why)?;
@@ -127,7 +129,7 @@ impl Shard {
             return Vec::new();
         }
         tracing::error!(shard = self.number, "{why}");
-        let mut fresh = Self::empty(self.number, self.env.clone(), Box::new(ClosedLog));
+        let mut fresh = Self::empty(self.number, self.env.clone(), closed(self.number, &self.env));
         let has_journal = fresh.take_readable(&why, now);
         let mut events = Vec::new();
         for entry in self.env.catalogue.journaled_of(self.number) {
@@ -246,6 +248,11 @@ impl Shard {
     }
 }
 
+/// What takes nothing.
+pub(super) fn closed(number: usize, env: &Arc<Environment>) -> Box<dyn Commit> {
+    LocalJournal::of(number, env.clone(), Box::new(ClosedLog))
+}
+
 fn reason(number: usize, cause: Option<&str>, error: &Error) -> Arc<str> {
     match cause {
         Some(cause) => format!("storage thread {number} failed: {cause}; opening it anew: {error}"),
@@ -279,7 +286,13 @@ pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime
     let id = journal_id(number);
     match root.open(id, &existing) {
         Ok((journal, recovery)) => {
-            let shard = Shard::open_on(number, read.clone(), journal, &recovery, now)?;
+            let shard = Shard::open_on(
+                number,
+                read.clone(),
+                LocalJournal::of(number, read.clone(), journal),
+                &recovery,
+                now,
+            )?;
             Ok((shard, Ok(recovery)))
         }
         Err(error) => {
@@ -291,7 +304,13 @@ pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime
                 created: !root.list()?.contains(&id),
                 ..Recovery::default()
             };
-            let shard = Shard::open_on(number, read.clone(), read.no_log(), &nothing, now)?;
+            let shard = Shard::open_on(
+                number,
+                read.clone(),
+                LocalJournal::of(number, read.clone(), read.no_log()),
+                &nothing,
+                now,
+            )?;
             Ok((shard, Err(error)))
         }
     }

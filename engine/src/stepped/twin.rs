@@ -13,6 +13,7 @@ use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Kind, Result};
 use crate::shard::command::Command;
 use crate::shard::errand::Errands;
+use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_stream, replay_one};
 use crate::shard::recover::journal_id;
 use crate::shard::snapshot::StreamSnapshot;
@@ -95,7 +96,11 @@ impl Twin {
         for number in 0..shards {
             let root = self.env.backend(BackendKind::Segment)?;
             let (journal, _) = root.open(journal_id(number), &LogOptions::default())?;
-            let mut shard = Shard::empty(number, self.env.clone(), journal);
+            let mut shard = Shard::empty(
+                number,
+                self.env.clone(),
+                LocalJournal::of(number, self.env.clone(), journal),
+            );
             let streams = std::mem::take(&mut self.streams).into_iter();
             let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = streams
                 .partition(|(_, stream)| crate::store::shard_for(stream.account(), stream.name(), shards) == number);

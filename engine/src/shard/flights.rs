@@ -1,0 +1,298 @@
+//! How turns are let out. A turn is handed to what makes it a fact ([`Commit`]), and let out when it is one, as surely as its streams ask
+//! for. While that takes, the next turns are decided and handed over: a bounded number of them is in flight, and they are let out in
+//! their order.
+//!
+//! [`Commit`]: super::commit::Commit
+
+use std::collections::VecDeque;
+
+use crate::error::Result;
+use crate::shard::emit::Emit;
+use crate::shard::turn::Turn;
+use crate::shard::{Shard, ShardHandle, keep_ledger};
+use crate::store::Shown;
+use crate::stream::messages::TurnNumber;
+use crate::types::{LogId, NanoTime, Seq};
+
+/// Turns in flight, at most.
+const FLIGHT_TURNS: usize = 8;
+/// Bytes of the journal that turns in flight wrote, at most, but for the last one.
+const FLIGHT_BYTES: usize = 8 << 20;
+/// Turns that go on while others are in flight, at most: then all are let out, for what only a settled shard does, such as a checkpoint.
+const UNSETTLED_TURNS: u32 = 64;
+
+/// What is in flight.
+#[derive(Default)]
+pub(super) struct Flights {
+    /// The last turn.
+    turn: TurnNumber,
+    /// The last turn that was let out.
+    landed: TurnNumber,
+    waiting: VecDeque<Flight>,
+    /// Bytes of the journal that they wrote.
+    bytes: usize,
+    /// How many turns there were since nothing was in flight.
+    unsettled: u32,
+}
+
+/// A turn that is written and not let out.
+struct Flight {
+    turn: TurnNumber,
+    /// The turn that must be synced before.
+    needs: TurnNumber,
+    /// The streams that it changed, with what they held at its end.
+    streams: Vec<(LogId, Shown)>,
+    emits: Vec<Emit>,
+    bytes: usize,
+}
+
+impl Flights {
+    /// Whether all turns were let out.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The last turn that was let out.
+    pub fn landed(&self) -> TurnNumber {
+        self.landed
+    }
+
+    /// Whether all are to be let out before the next turn.
+    pub fn must_settle(&self) -> bool {
+        self.unsettled >= UNSETTLED_TURNS
+    }
+
+    /// Gives up what is in flight: answers whom it would have been for. Turns go on to be numbered behind it.
+    pub fn give_up(&mut self) -> Vec<Emit> {
+        let given_up = std::mem::take(self);
+        (self.turn, self.landed) = (given_up.turn, given_up.turn);
+        given_up.waiting.into_iter().flat_map(|flight| flight.emits).collect()
+    }
+
+    fn push(&mut self, flight: Flight) {
+        self.bytes += flight.bytes;
+        self.unsettled += 1;
+        self.waiting.push_back(flight);
+    }
+
+    fn pop_committed(&mut self, done: TurnNumber) -> Option<Flight> {
+        let flight = self.waiting.pop_front_if(|flight| flight.needs <= done)?;
+        self.bytes -= flight.bytes;
+        if self.waiting.is_empty() {
+            self.unsettled = 0;
+        }
+        Some(flight)
+    }
+}
+
+impl Shard {
+    /// Writes what the turn decided. If nothing must be waited for, or nobody waits for another turn (`others_wait`) and nothing is in
+    /// flight, it is a fact at the end, and so is all that was in flight, whose emits are then before those of this turn. Else
+    /// the turn is in flight, with its emits. `beside`: what goes on meanwhile; `None` if nothing may.
+    ///
+    /// # Errors
+    /// If the journal failed.
+    pub(super) fn commit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        others_wait: bool,
+        beside: Option<&ShardHandle>,
+    ) -> Result<()> {
+        for at in 0..self.touched.len() {
+            let id = self.touched[at];
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.journal_turn(turn);
+            }
+        }
+        let bytes = self.write_journal(turn)?;
+        let due = turn.sync || self.sync_due.is_some_and(|due| due <= turn.now);
+        if due {
+            self.sync_due = None;
+        } else if let Some(nanos) = turn.sync_within {
+            let due = turn.now.saturating_add(nanos);
+            self.sync_due = Some(self.sync_due.map_or(due, |before| before.min(due)));
+        }
+        self.flights.turn += 1;
+        let number = self.flights.turn;
+        for at in 0..self.touched.len() {
+            if let Some(stream) = self.streams.get_mut(&self.touched[at]) {
+                stream.position = self.position;
+                stream.unsaved = true;
+                stream.untidy = true;
+                stream.messages.stage(number);
+            }
+        }
+        let waits = !self.flights.is_empty() || due && others_wait;
+        if waits
+            && let Some(handle) = beside
+            && self.can_fly()
+            && (!due || self.commit.begin(number, handle))
+        {
+            self.fly(number, due, bytes, turn);
+            return Ok(());
+        }
+        match due {
+            true => self.commit.sync()?,
+            false => self.commit.wait(number)?,
+        }
+        let mut emits = Vec::new();
+        while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
+            for (id, _) in flight.streams {
+                self.land_stream(id, number, None, turn.now);
+            }
+            emits.extend(flight.emits);
+        }
+        if !emits.is_empty() {
+            emits.append(&mut turn.emits);
+            turn.emits = emits;
+        }
+        for at in 0..self.touched.len() {
+            self.land_stream(self.touched[at], number, None, turn.now);
+        }
+        self.flights.landed = number;
+        for (id, error) in std::mem::take(&mut self.faulty) {
+            self.take_offline(id, &error, turn);
+        }
+        for (id, settings) in std::mem::take(&mut self.doomed) {
+            self.remove_log(id, &settings);
+        }
+        Ok(())
+    }
+
+    /// Writes the turn's commands to the journal; answers how many bytes those are, about.
+    fn write_journal(&mut self, turn: &Turn<'_>) -> Result<usize> {
+        if turn.commands.is_empty() {
+            return Ok(0);
+        }
+        let records = turn.commands.records(self.position + 1);
+        self.commit.submit(&records)?;
+        self.position += records.len() as Seq;
+        let lengths = records.iter().map(|record| record.head.len() + record.body.len() + 64);
+        let bytes = lengths.sum();
+        self.checkpoint.grown(bytes);
+        Ok(bytes)
+    }
+
+    /// Whether the turn that ends may be in flight: all that it leaves to do can be done later.
+    fn can_fly(&self) -> bool {
+        let is_plain = self.faulty.is_empty() && self.doomed.is_empty() && self.suspended.is_none();
+        let mut touched = self.touched.iter().filter_map(|id| self.streams.get(id));
+        is_plain && !touched.any(|stream| stream.messages.index.is_paged())
+    }
+
+    fn fly(&mut self, number: TurnNumber, due: bool, bytes: usize, turn: &mut Turn<'_>) {
+        if self.touched.is_empty() && turn.emits.is_empty() && bytes == 0 && !due {
+            // It did nothing but look at what was committed.
+            return;
+        }
+        let before = self.flights.waiting.back().map_or(0, |flight| flight.needs);
+        let streams = self.touched.iter().filter_map(|id| {
+            let stream = self.streams.get(id)?;
+            Some((*id, stream.shown()))
+        });
+        let flight = Flight {
+            turn: number,
+            needs: if due { number } else { before },
+            streams: streams.collect(),
+            emits: std::mem::take(&mut turn.emits),
+            bytes,
+        };
+        self.flights.push(flight);
+    }
+
+    /// Lets out what was committed meanwhile; if there is no room for another turn in flight, waits for some.
+    ///
+    /// # Errors
+    /// If it cannot be committed.
+    pub(super) fn land(&mut self, now: NanoTime) -> Result<Vec<Emit>> {
+        let Some(first) = self.flights.waiting.front() else {
+            return Ok(Vec::new());
+        };
+        if self.flights.waiting.len() >= FLIGHT_TURNS || self.flights.bytes >= FLIGHT_BYTES {
+            self.commit.wait(first.needs)?;
+        }
+        let done = self.commit.committed()?;
+        Ok(self.land_up_to(done, now))
+    }
+
+    /// Waits until all is committed that is in flight, and lets it out.
+    ///
+    /// # Errors
+    /// If it cannot be committed.
+    pub(super) fn settle(&mut self, now: NanoTime) -> Result<Vec<Emit>> {
+        if self.flights.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.commit.sync()?;
+        Ok(self.land_up_to(TurnNumber::MAX, now))
+    }
+
+    fn land_up_to(&mut self, done: TurnNumber, now: NanoTime) -> Vec<Emit> {
+        let mut emits = Vec::new();
+        while let Some(flight) = self.flights.pop_committed(done) {
+            for (id, shown) in flight.streams {
+                self.land_stream(id, flight.turn, Some(shown), now);
+            }
+            self.flights.landed = flight.turn;
+            match emits.is_empty() {
+                true => emits = flight.emits,
+                false => emits.extend(flight.emits),
+            }
+        }
+        emits
+    }
+
+    /// What turns up to this one did to a stream is a fact: its log has it from now on, and others see it.
+    fn land_stream(&mut self, id: LogId, turn: TurnNumber, shown: Option<Shown>, now: NanoTime) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let read = stream.has_consumers();
+        let written = match self.room.is_unwritten(id) {
+            true => {
+                // The log is asked again when it is time to look.
+                stream.messages.join(turn);
+                Ok(())
+            }
+            false => stream.messages.land(turn, read),
+        };
+        // A client that is answered may ask for it at once.
+        match shown {
+            Some(shown) => stream.show(shown),
+            None => stream.note_stats(),
+        }
+        keep_ledger(&self.env, stream);
+        if let Err(error) = written {
+            // The journal has it all: what is answered stays true.
+            self.not_written(id, error, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_numbered_on_behind_those_that_were_given_up() {
+        let mut flights = Flights {
+            turn: 7,
+            landed: 5,
+            unsettled: 2,
+            ..Flights::default()
+        };
+        for (turn, bytes) in [(6, 10), (7, 20)] {
+            flights.push(Flight {
+                turn,
+                needs: turn,
+                streams: Vec::new(),
+                emits: Vec::new(),
+                bytes,
+            });
+        }
+        assert!(flights.give_up().is_empty());
+        // What a stream in memory staged in the seventh goes to its log with the eighth.
+        assert_eq!((flights.turn, flights.landed), (7, 7));
+        assert!(flights.is_empty() && flights.bytes == 0 && flights.unsettled == 0);
+    }
+}
