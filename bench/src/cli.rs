@@ -8,7 +8,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{LoadError, Result};
-use crate::payload;
 use crate::scenario::Scenario;
 use crate::server::ServerSpec;
 use crate::way::{Entrance, Way};
@@ -119,13 +118,14 @@ pub struct LoadArgs {
     /// Messages per run: N for every scenario, or SCENARIO=N; each scenario has its own default
     #[arg(long, value_name = "[SCENARIO=]N")]
     pub messages: Vec<MessageCount>,
-    /// pubsub, fanout, request, get and publish stop after this time even when messages are left
+    /// pubsub, fanout, pub, request, get, delete, publish and kv-put stop after this time even when messages are left
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
-    /// Size of a body in bytes, at least 20
+    /// Size of a body in bytes, at least 20, or 1 for pub alone
     #[arg(long, default_value_t = 128)]
     pub size: usize,
-    /// Unacknowledged publishes per connection, or unanswered gets [default: 512; 1024 for subjects, 64 for get]
+    /// Unacknowledged publishes per connection, or unanswered gets and deletions [default: 512; 1024 for subjects, 64 for
+    /// get, kv-put, delete and object-put]
     #[arg(long, value_name = "N")]
     pub outstanding: Option<usize>,
     /// Connections that publish to the stream, in `publish`
@@ -176,13 +176,10 @@ impl LoadArgs {
     ///
     /// # Errors
     /// [`LoadError::Usage`].
-    pub fn validate(&self) -> Result<()> {
-        if !(payload::MIN_BYTES..=8 << 20).contains(&self.size) {
-            return Err(LoadError::Usage(format!(
-                "--size {}: {} to 8 MiB",
-                self.size,
-                payload::MIN_BYTES
-            )));
+    pub fn validate(&self, scenarios: &[Scenario]) -> Result<()> {
+        let least = scenarios.iter().map(|s| s.least_size()).max().unwrap_or(1);
+        if !(least..=8 << 20).contains(&self.size) {
+            return Err(LoadError::Usage(format!("--size {}: {least} to 8 MiB", self.size)));
         }
         if self.outstanding == Some(0) {
             return Err(LoadError::Usage("--outstanding 0: at least 1".into()));

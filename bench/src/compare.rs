@@ -105,7 +105,6 @@ impl Comparison {
 /// # Errors
 /// Only when nothing can be run at all.
 pub fn run(args: &CompareArgs) -> Result<Comparison> {
-    args.load.validate()?;
     let mut names: Vec<_> = args.servers.iter().map(|s| &s.name).collect();
     names.sort();
     names.dedup();
@@ -117,6 +116,7 @@ pub fn run(args: &CompareArgs) -> Result<Comparison> {
     } else {
         args.only.clone()
     };
+    args.load.validate(&scenarios)?;
     let mut comparison = empty(args, &scenarios, &args.over);
     for round in 1..=args.rounds {
         for row in &mut comparison.scenarios {

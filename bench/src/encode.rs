@@ -15,11 +15,34 @@ pub fn publish(out: &mut Vec<u8>, subject: &[u8], reply: &[u8], payload: &[u8]) 
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends `HPUB subject reply lengths`, the header block and the payload. `header` ends with an empty line.
+pub fn publish_headed(out: &mut Vec<u8>, subject: &[u8], reply: &[u8], header: &[u8], payload: &[u8]) {
+    out.extend_from_slice(b"HPUB ");
+    out.extend_from_slice(subject);
+    out.push(b' ');
+    out.extend_from_slice(reply);
+    out.push(b' ');
+    number(out, header.len() as u64);
+    out.push(b' ');
+    number(out, (header.len() + payload.len()) as u64);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(header);
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends `SUB subject sid`.
 pub fn subscribe(out: &mut Vec<u8>, subject: &str, sid: u64) {
     out.extend_from_slice(b"SUB ");
     out.extend_from_slice(subject.as_bytes());
     out.push(b' ');
+    number(out, sid);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `UNSUB sid`.
+pub fn unsubscribe(out: &mut Vec<u8>, sid: u64) {
+    out.extend_from_slice(b"UNSUB ");
     number(out, sid);
     out.extend_from_slice(b"\r\n");
 }

@@ -119,6 +119,8 @@ pub struct Delivery {
     pub stream_seq: u64,
     /// Its number among the consumer's deliveries.
     pub consumer_seq: u64,
+    /// How many more there are for the consumer.
+    pub pending: u64,
 }
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<time>.<pending>`, and
@@ -136,6 +138,7 @@ pub fn delivery(reply: &[u8]) -> Option<Delivery> {
         count: numbers.next()??,
         stream_seq: numbers.next()??,
         consumer_seq: numbers.next()??,
+        pending: numbers.nth(1)??,
     })
 }
 

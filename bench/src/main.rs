@@ -39,7 +39,7 @@ fn compare(args: &CompareArgs) -> Result<bool> {
 }
 
 fn run(args: &RunArgs) -> Result<()> {
-    args.load.validate()?;
+    args.load.validate(&[args.scenario])?;
     let target = Target {
         entrance: args.url.clone(),
         pid: args.pid,

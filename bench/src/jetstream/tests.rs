@@ -26,10 +26,12 @@ fn both_forms_of_the_ack_subject_are_read() {
         count: 1,
         stream_seq: 20,
         consumer_seq: 30,
+        pending: 5,
     };
     assert_eq!(delivery(b"$JS.ACK.S.C.1.20.30.1700.5"), Some(want));
     assert_eq!(delivery(b"$JS.ACK._.hash.S.C.1.20.30.1700.5"), Some(want));
     assert_eq!(delivery(b"$JS.ACK._.hash.S.C.1.20.30.1700.5.rnd"), Some(want));
     assert_eq!(delivery(b"$JS.ACK.S.C.1.20"), None);
+    assert_eq!(delivery(b"$JS.ACK.S.C.1.20.30.1700.x"), None);
     assert_eq!(delivery(b"_INBOX.x"), None);
 }

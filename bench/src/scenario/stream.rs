@@ -47,6 +47,22 @@ impl Stream {
             name: format!("LOAD_{id}"),
             prefix: format!("s{id}"),
         };
+        stream.create_as(conn, load, backend, metadata, json!({}))?;
+        Ok(stream)
+    }
+
+    /// The same for a stream that is named already, with what else `shape` says of its configuration.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub fn create_as(
+        &self,
+        conn: &mut Conn,
+        load: &LoadArgs,
+        backend: Option<Backend>,
+        metadata: &[(&str, &str)],
+        shape: Value,
+    ) -> Result<()> {
         let mut meta = serde_json::Map::new();
         let storage = match backend {
             Some(Backend::Memory) => "memory",
@@ -62,15 +78,17 @@ impl Stream {
             meta.insert(key.clone(), json!(value));
         }
         let mut config = json!({
-            "name": stream.name, "subjects": [format!("{}.>", stream.prefix)],
+            "name": self.name, "subjects": [format!("{}.>", self.prefix)],
             "storage": storage, "retention": "limits", "discard": "old", "num_replicas": 1,
             "max_msgs": -1, "max_bytes": -1, "max_consumers": -1, "allow_direct": true,
         });
         if !meta.is_empty() {
             config["metadata"] = Value::Object(meta);
         }
-        jetstream::call(conn, &format!("STREAM.CREATE.{}", stream.name), &config)?;
-        Ok(stream)
+        if let (Some(config), Value::Object(shape)) = (config.as_object_mut(), shape) {
+            config.extend(shape);
+        }
+        jetstream::call(conn, &format!("STREAM.CREATE.{}", self.name), &config).map(drop)
     }
 
     /// Deletes it.
@@ -87,13 +105,28 @@ impl Stream {
         out.push(b'.');
         match subjects {
             Subjects::One => out.push(b'x'),
-            Subjects::Own => {
-                encode::number(out, counter / 1000);
-                out.push(b'.');
-                encode::number(out, counter % 1000);
-            }
+            Subjects::Number(number) => encode::number(out, number),
+            Subjects::Own => own(counter, out),
+            Subjects::Keys(keys) => own(scattered(counter, keys), out),
         }
     }
+}
+
+fn own(number: u64, out: &mut Vec<u8>) {
+    encode::number(out, number / 1000);
+    out.push(b'.');
+    encode::number(out, number % 1000);
+}
+
+/// From one of several things to the next; two primes, so that nothing below their product is divided by both.
+const STRIDES: [u64; 2] = [7919, 7907];
+
+/// Which of `many` things is the next one after `number` others: far from the one before, and each once before any comes again.
+pub fn scattered(number: u64, many: u64) -> u64 {
+    let [first, second] = STRIDES;
+    let stride = if many.is_multiple_of(first) { second } else { first };
+    // Neither factor reaches 2^32 unless there are more things than anybody counts.
+    (number % many).wrapping_mul(stride) % many
 }
 
 /// How messages are spread over the stream's subjects.
@@ -101,8 +134,12 @@ impl Stream {
 pub enum Subjects {
     /// All on the same.
     One,
+    /// All on the one that has this number.
+    Number(u64),
     /// Each on its own.
     Own,
+    /// Each on the next one of so many, and again.
+    Keys(u64),
 }
 
 /// What one connection publishes.

@@ -44,3 +44,13 @@ fn two_connections_must_share_the_sequences_without_gap_or_overlap() {
     assert!(expect_permutation(&[of(&[1, 3]), of(&[2, 3])]).is_err());
     assert!(expect_permutation(&[of(&[1, 2]), of(&[3, 5])]).is_err());
 }
+
+#[test]
+fn what_is_scattered_comes_once_before_it_comes_again() {
+    for many in [1, 10, 1000, 7919, 7907] {
+        let mut seen: Vec<u64> = (0..many).map(|number| scattered(number, many)).collect();
+        assert_eq!(scattered(many, many), seen[0]);
+        seen.sort_unstable();
+        assert!(seen.iter().copied().eq(0..many), "{many}");
+    }
+}
