@@ -10,7 +10,7 @@ use support::{ACCOUNT, Bench, Storage};
 use weir_engine::finding::FindingKind;
 use weir_engine::shard::snapshot::stream_key;
 use weir_engine::stream::StreamConfig;
-use weir_engine::{Kind, LogId};
+use weir_engine::{Kind, LogId, ShardId};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -21,7 +21,7 @@ fn config(name: &str) -> StreamConfig {
 }
 
 /// A name of a stream that belongs to that shard.
-fn name_on(bench: &Bench, shard: usize) -> String {
+fn name_on(bench: &Bench, shard: ShardId) -> String {
     let names = (0..).map(|n| format!("s{n}"));
     let store = bench.store();
     let mut on = names.filter(|name| store.shard_for(ACCOUNT, name) == shard);
@@ -31,9 +31,9 @@ fn name_on(bench: &Bench, shard: usize) -> String {
 #[test]
 fn a_restore_that_breaks_off_takes_no_other_log_with_it() {
     for (storage, ours, theirs) in [
-        (Storage::Persistent, 0, 1),
-        (Storage::Segment, 0, 1),
-        (Storage::Segment, 1, 0),
+        (Storage::Persistent, ShardId(0), ShardId(1)),
+        (Storage::Segment, ShardId(0), ShardId(1)),
+        (Storage::Segment, ShardId(1), ShardId(0)),
     ] {
         let mut bench = Bench::new(storage);
         bench.shards = 2;
@@ -53,7 +53,7 @@ fn a_restore_that_breaks_off_takes_no_other_log_with_it() {
             .expect("ids go up by one");
         let config = config(&restored);
         let settings = bench.settings(&config);
-        let shard = bench.store().shard(ours).clone();
+        let shard = bench.store().shard(ours);
         let begin = shard.call_blocking(move |shard| shard.begin_restore(id, &ACCOUNT.into(), config, settings, 1));
         begin.unwrap();
         bench.kill();

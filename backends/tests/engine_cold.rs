@@ -18,7 +18,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Found, Search, StreamConfig, Unread};
-use weir_engine::{Backend, LogId, Result, Seq};
+use weir_engine::{Backend, LogId, Result, Seq, ShardId};
 
 const MESSAGES: Seq = 600;
 const START: i64 = 1_700_000_000_000_000_000;
@@ -127,9 +127,9 @@ impl Scene {
                 let _ = sender.send(durable.map_err(Clone::clone).and(result));
             })
         }));
-        assert!(self.store.store().shard(0).submit(vec![input]).is_ok());
+        assert!(self.store.store().shard(ShardId(0)).submit(vec![input]).is_ok());
         // The first turn answers: nothing here waits for a disk.
-        self.store.turn(0);
+        self.store.turn(ShardId(0));
         receiver.try_recv().unwrap()
     }
 
@@ -173,15 +173,15 @@ impl Scene {
             },
             reply: Bytes::from_static(b"inbox"),
         };
-        assert!(self.store.store().shard(0).submit(vec![input]).is_ok());
-        self.store.turn(0);
+        assert!(self.store.store().shard(ShardId(0)).submit(vec![input]).is_ok());
+        self.store.turn(ShardId(0));
     }
 
     /// Lets all be read that waits for the disk.
     fn read(&mut self) {
         while self.store.errands() > 0 {
             self.store.step_errand(0);
-            self.store.turn(0);
+            self.store.turn(ShardId(0));
         }
     }
 
@@ -316,8 +316,8 @@ fn messages_grow_too_old_though_their_times_lie_on_a_disk_and_nobody_waits_for_t
     while scene.store.errands() > 0 {
         scene.read();
         // What was read is found to be due, and that goes on in the next turn.
-        scene.store.turn(0);
-        scene.store.turn(0);
+        scene.store.turn(ShardId(0));
+        scene.store.turn(ShardId(0));
     }
     let state = held(&mut scene);
     assert_eq!((state.messages, state.first_seq), (1, MESSAGES + 1));
@@ -371,7 +371,7 @@ fn a_replay_at_the_original_pace_waits_for_no_disk_on_the_shards_thread() {
         scene.clock.fetch_add(HOUR, Ordering::Relaxed);
         scene.pull("c", 1);
         scene.read();
-        scene.store.turn(0);
+        scene.store.turn(ShardId(0));
     }
     delivered.append(&mut scene.delivered());
     assert!(delivered.len() > 3 && delivered.is_sorted(), "{delivered:?}");

@@ -16,7 +16,7 @@ use weir_engine::consumer::ConsumerConfig;
 use weir_engine::stream::{Purge, StreamConfig};
 #[cfg(feature = "rocksdb")]
 use weir_engine::{Backend, Kv, KvWrite};
-use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT};
+use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT, ShardId};
 
 /// What a log does instead of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,7 +344,7 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
         scene.bench.close();
         scene.bench.open();
         let [s, t] = [s, t].map(|stream| Handle {
-            shard: scene.bench.store().shard(0).clone(),
+            shard: scene.bench.store().shard(ShardId(0)),
             ..stream
         });
         scene.set(s.id, Some(Fault::Full));
@@ -458,7 +458,7 @@ fn create_on_segments(bench: &Bench, name: &str) {
         ..Settings::of(&config, &Defaults::default()).unwrap()
     };
     let id = bench.store().allocate_id();
-    let shard = bench.store().shard(0);
+    let shard = bench.store().shard(ShardId(0));
     shard
         .call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings))
         .unwrap();

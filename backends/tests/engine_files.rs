@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode};
 use support::{ACCOUNT, Bench, Handle, Storage, Told};
 use weir_backends::segment::SegmentBackend;
 use weir_engine::stream::StreamConfig;
-use weir_engine::{Backend, LogId, LogOptions, SECOND};
+use weir_engine::{Backend, LogOptions, SECOND, ShardId};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -104,7 +104,8 @@ fn in_the_place_of_a_file_of_a_journal_it_takes_the_streams_of_that_shard_offlin
             bench.open();
             // B and D belong to the other shard than A and C.
             let shards = ["A", "B", "C", "D"].map(|name| bench.store().shard_for(ACCOUNT, name));
-            assert_eq!(shards, [shards[0], 1 - shards[0], shards[0], 1 - shards[0]]);
+            let other = ShardId(1 - shards[0].0);
+            assert_eq!(shards, [shards[0], other, shards[0], other]);
             for name in ["A", "B"] {
                 let stream = bench.create(&config(name));
                 for payload in [&b"1"[..], b"2"] {
@@ -115,7 +116,7 @@ fn in_the_place_of_a_file_of_a_journal_it_takes_the_streams_of_that_shard_offlin
                 true => bench.kill(),
                 false => bench.close(),
             }
-            let journal = bench.logs_folder().join(LogId(1 + shards[0] as u64).to_string());
+            let journal = bench.logs_folder().join(shards[0].journal().to_string());
             let path = file(&journal, ".seg");
             let away = path.with_extension("away");
             std::fs::rename(&path, &away).unwrap();

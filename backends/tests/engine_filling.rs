@@ -192,7 +192,7 @@ fn one_whose_last_step_fails_leaves_nothing() {
     let store = bench.store();
     let config = config("S");
     let (id, settings) = (store.allocate_id(), bench.settings(&config));
-    let shard = store.shard(store.shard_for("A", "S")).clone();
+    let shard = store.shard(store.shard_for("A", "S"));
     shard
         .call_blocking(move |shard| {
             shard.begin_restore(id, &"A".into(), config, settings, 5)?;

@@ -9,7 +9,7 @@ use std::fs;
 use support::{ACCOUNT, Bench, Storage};
 use weir_engine::finding::{Finding, FindingKind};
 use weir_engine::stream::StreamConfig;
-use weir_engine::{LogId, SECOND};
+use weir_engine::{LogId, SECOND, ShardId};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -56,7 +56,7 @@ fn one_finding(bench: &Bench) -> Finding {
     let mut findings = bench.store().findings();
     assert_eq!(findings.len(), 1, "{findings:?}");
     let finding = findings.remove(0);
-    assert_eq!((finding.kind, finding.shard), (FindingKind::Journal, Some(0)));
+    assert_eq!((finding.kind, finding.shard), (FindingKind::Journal, Some(ShardId(0))));
     assert!(bench.store().catalogue().trouble().is_some(), "health says so");
     finding
 }

@@ -12,7 +12,7 @@ use weir_engine::store::{Capacity, Intent};
 use weir_engine::stream::settings::{BackendKind, Defaults};
 use weir_engine::stream::validate::SubjectSet;
 use weir_engine::stream::{Storage, StreamConfig};
-use weir_engine::{Error, Kind, SECOND, Store, StoreOptions};
+use weir_engine::{Error, Kind, SECOND, ShardId, Store, StoreOptions};
 
 fn options() -> StoreOptions {
     StoreOptions::new(Arc::new(|| 1_700_000_000 * SECOND))
@@ -126,7 +126,7 @@ fn what_could_not_be_made_leaves_its_name_and_its_subjects_free() {
     let reservation = reserve();
     let waiting = || store.catalogue().settled(GLOBAL_ACCOUNT, "S");
     assert!(waiting().is_err());
-    let fault: Result<(), Error> = store.shard(0).call_blocking(move |_| {
+    let fault: Result<(), Error> = store.shard(ShardId(0)).call_blocking(move |_| {
         let _reservation = reservation;
         panic!("of a test");
     });
@@ -135,7 +135,7 @@ fn what_could_not_be_made_leaves_its_name_and_its_subjects_free() {
     // And a store that is closed before it came to it.
     let reservation = reserve();
     store.close();
-    let closed = store.shard(0).call_blocking(move |_| Ok(reservation));
+    let closed = store.shard(ShardId(0)).call_blocking(move |_| Ok(reservation));
     assert_eq!(closed.err().unwrap().kind, Kind::Closed);
     assert!(waiting().is_ok());
 }

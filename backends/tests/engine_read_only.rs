@@ -20,7 +20,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Storage, StreamConfig, StreamState};
-use weir_engine::{Backend, Kind, LogId, Result, SECOND};
+use weir_engine::{Backend, Kind, LogId, Result, SECOND, ShardId};
 
 const ACCOUNT: &str = "A";
 
@@ -87,9 +87,9 @@ impl World {
                 let _ = sender.send(durable.map_err(Clone::clone).and(result));
             })
         }));
-        assert!(store.store().shard(0).submit(vec![input]).is_ok());
+        assert!(store.store().shard(ShardId(0)).submit(vec![input]).is_ok());
         for _ in 0..10 {
-            store.turn(0);
+            store.turn(ShardId(0));
             if let Ok(answer) = receiver.try_recv() {
                 return answer;
             }
@@ -124,7 +124,7 @@ impl World {
         self.clock.fetch_add(SECOND, Ordering::SeqCst);
         let store = self.store.as_mut().expect("it is open");
         for _ in 0..10 {
-            store.turn(0);
+            store.turn(ShardId(0));
             for _ in 0..100 {
                 store.step_errand(0);
             }

@@ -13,7 +13,7 @@ use support::between::{Change, Rules, under};
 use support::{ACCOUNT, Bench, Handle, Random, Storage};
 use weir_engine::shard::holes::{covered_key, covered_of};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{Backend, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, Result, SECOND};
+use weir_engine::{Backend, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, Result, SECOND, ShardId};
 
 /// When a write or a sync fails: the next one once the count is used up. Writes that fail may still have happened.
 #[derive(Default)]
@@ -546,7 +546,7 @@ fn what_a_start_applies_counts_for_the_next_checkpoint() {
         bench.open();
     }
     bench.kill();
-    let covered = bench.root().kv().get(&covered_key(0)).expect("a value");
+    let covered = bench.root().kv().get(&covered_key(ShardId(0))).expect("a value");
     let covered = covered.as_deref().and_then(covered_of).expect("a number");
     assert!(covered >= 6 * EACH, "checkpoints cover {covered} records");
     bench.open();

@@ -20,7 +20,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{Backend, LogId, Result, SECOND};
+use weir_engine::{Backend, LogId, Result, SECOND, ShardId};
 
 const ACCOUNT: &str = "A";
 
@@ -136,9 +136,9 @@ impl World {
                 let _ = sender.send(durable.map_err(Clone::clone).and(result));
             })
         }));
-        assert!(store.store().shard(0).submit(vec![input]).is_ok());
+        assert!(store.store().shard(ShardId(0)).submit(vec![input]).is_ok());
         for _ in 0..20 {
-            store.turn(0);
+            store.turn(ShardId(0));
             // What a process does that has ended reaches nobody.
             if self.disk.is_halted() {
                 break;
@@ -202,7 +202,7 @@ impl World {
         for errand in 0..store.errands() {
             store.step_errand(errand);
         }
-        store.turn(0);
+        store.turn(ShardId(0));
     }
 
     /// A step of what copies, and a turn, until the messages are elsewhere.
@@ -210,7 +210,7 @@ impl World {
         self.clock.fetch_add(1_000_000, Ordering::SeqCst);
         let store = self.store.as_mut().expect("it is open");
         store.step_errand(0);
-        store.turn(0);
+        store.turn(ShardId(0));
     }
 
     /// Goes on until the messages are there and the log they were in is gone.

@@ -19,7 +19,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
-use weir_engine::{Backend, LogId, Result, SECOND, Seq};
+use weir_engine::{Backend, LogId, Result, SECOND, Seq, ShardId};
 
 const CYCLE: i64 = 100 * SECOND;
 const ACCOUNT: &str = "A";
@@ -106,9 +106,9 @@ impl World {
                 let _ = sender.send(durable.map_err(Clone::clone).and(result));
             })
         }));
-        assert!(store.store().shard(0).submit(vec![input]).is_ok());
+        assert!(store.store().shard(ShardId(0)).submit(vec![input]).is_ok());
         for _ in 0..20 {
-            store.turn(0);
+            store.turn(ShardId(0));
             if let Ok(answer) = receiver.try_recv() {
                 return answer;
             }
@@ -162,7 +162,7 @@ impl World {
     fn step(&mut self) {
         let store = self.store.as_mut().expect("it is open");
         store.scrub();
-        store.turn(0);
+        store.turn(ShardId(0));
     }
 
     /// Steps to the end of the pass that is under way or due.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use support::{ACCOUNT, Bench, Handle, Random, Storage, run_seeds};
 use weir_engine::stream::{Discard, Message, StreamConfig};
-use weir_engine::{MILLISECOND, SECOND};
+use weir_engine::{MILLISECOND, SECOND, ShardId};
 
 const STORAGES: &[Storage] = &[
     Storage::Memory,
@@ -143,7 +143,7 @@ fn without_permission_what_is_restored_lives_as_long_as_any_other() {
         payload: "x".into(),
     });
     let messages: Vec<_> = messages.collect();
-    let restored = bench.store().shard(0).call_blocking(move |shard| {
+    let restored = bench.store().shard(ShardId(0)).call_blocking(move |shard| {
         shard.begin_restore(id, &ACCOUNT.into(), config, settings, 1)?;
         shard.restore_messages(id, messages, false)?;
         shard.finish_restore(id, 3, Some(time), Vec::new())

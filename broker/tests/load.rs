@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use support::{JetStreamServer, Raw};
 use weir_broker::conf::Options;
 use weir_broker::conf::options::Backend;
+use weir_engine::ShardId;
 
 fn start(change: impl FnOnce(&mut Options)) -> JetStreamServer {
     JetStreamServer::start(Backend::Segment, change)
@@ -230,7 +231,7 @@ fn what_a_storage_thread_does_not_take_is_told() {
     let (wait, waiting) = std::sync::mpsc::channel::<()>();
     let (entered, has_entered) = std::sync::mpsc::channel();
     let jetstream = fixture.server.server.jetstream.get().unwrap();
-    jetstream.shard(0).call(
+    jetstream.shard(ShardId(0)).call(
         move |_| {
             entered.send(()).unwrap();
             let _ = waiting.recv();
@@ -290,7 +291,7 @@ fn a_storage_thread_that_has_ended_is_told_as_such() {
     let body = json!({"stream_name": "S", "config": {"durable_name": "c", "ack_policy": "explicit"}});
     ask(&mut client, "CONSUMER.CREATE.S.c", &body);
     let jetstream = fixture.server.server.jetstream.get().unwrap();
-    let shard = jetstream.shard(0);
+    let shard = jetstream.shard(ShardId(0));
     assert!(shard.submit(vec![weir_engine::shard::Input::Abandon]).is_ok());
     // What is handed over before it sees that gets no answer; what comes after it has gone is given back.
     while shard.submit(Vec::new()).is_ok() {

@@ -4,7 +4,7 @@
 use weir_engine::finding::Finding;
 use weir_engine::image::Image;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, Store};
+use weir_engine::{LogId, ShardId, Store};
 
 use crate::chosen::Chosen;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::image::Looking;
 /// Some streams of a store, or all of it.
 pub(crate) struct Asked {
     /// Their logs, shards and backends; `None` if all was asked for.
-    streams: Option<Vec<(LogId, usize, BackendKind)>>,
+    streams: Option<Vec<(LogId, ShardId, BackendKind)>>,
 }
 
 impl Asked {
@@ -35,7 +35,7 @@ impl Asked {
     }
 
     /// Whether all was asked for, or a stream of that shard.
-    pub fn has_shard(&self, number: usize) -> bool {
+    pub fn has_shard(&self, number: ShardId) -> bool {
         self.any(|(_, shard, _)| *shard == number)
     }
 
@@ -82,7 +82,7 @@ impl Asked {
         Ok(count)
     }
 
-    fn any(&self, is: impl Fn(&(LogId, usize, BackendKind)) -> bool) -> bool {
+    fn any(&self, is: impl Fn(&(LogId, ShardId, BackendKind)) -> bool) -> bool {
         self.streams.as_ref().is_none_or(|streams| streams.iter().any(is))
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn beside(looking: &Looking, name: &str, own: &[LogId]) -> Result<u64
     let mut count = asked.others(image)? + (looking.mended.len() + looking.broken_keys.len()) as u64;
     let problems = image.problems().iter().filter(|line| !asked.has_problem(image, line));
     count += problems.count() as u64;
-    for shard in (0..image.shards()).filter(|shard| !asked.has_shard(*shard)) {
+    for shard in image.shards().into_iter().filter(|shard| !asked.has_shard(*shard)) {
         count += u64::from(image.journal(shard).is_err());
     }
     let findings = image.findings();

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weir_engine::Kind;
+use weir_engine::{Kind, ShardId};
 
 /// What a server says of a backend's folder that is away.
 pub(crate) const MISSING_FOLDER: &str = " is missing, in which ";
@@ -47,7 +47,7 @@ pub enum Error {
     #[error("the store has no shard {shard}; it has {}", weir_engine::words::count(*shards as u64, "shard"))]
     NoSuchShard {
         /// The number asked for.
-        shard: usize,
+        shard: ShardId,
         /// How many there are, from 0 on.
         shards: usize,
     },

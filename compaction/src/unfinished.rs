@@ -1,9 +1,9 @@
 //! What is said of a log or a journal that ends in the middle of a write. A crash leaves that, and a last write that was damaged later
 //! looks the same: so it is said what it may have cost, which depends on when the streams' messages were answered.
 
-use weir_engine::MILLISECOND;
 use weir_engine::SECOND;
 use weir_engine::stream::settings::Durability;
+use weir_engine::{MILLISECOND, ShardId};
 
 /// Streams that one line names, at most.
 const NAMED_MAX: usize = 3;
@@ -39,7 +39,7 @@ pub fn of_log(bytes: &str, durability: &str) -> String {
 }
 
 /// What is said of the journal of a shard. `others` are the streams of the shard the messages of which are answered before they are on disk.
-pub fn of_journal(shard: usize, bytes: &str, others: &[String]) -> String {
+pub fn of_journal(shard: ShardId, bytes: &str, others: &[String]) -> String {
     let answered = match others {
         [] => "nobody was answered for it".to_owned(),
         others => {

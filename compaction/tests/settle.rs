@@ -16,7 +16,7 @@ use weir_compaction::inspect::{Options, inspect};
 use weir_compaction::settle::{Which, settle};
 use weir_engine::finding::{Concerned, Finding, FindingKind};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, Store, StoreOptions};
+use weir_engine::{LogId, ShardId, Store, StoreOptions};
 
 /// What is said where there is nothing to settle.
 const NOTHING: &str = "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the \
@@ -32,7 +32,7 @@ fn findings_are_shown_until_they_are_settled() {
     let finding = Finding {
         kind: FindingKind::Journal,
         found: 1_700_000_000_000_000_000,
-        shard: Some(0),
+        shard: Some(ShardId(0)),
         text: "the journal of shard 0 has lost its record 17".to_owned(),
         concerned: vec![Concerned {
             log: 256,

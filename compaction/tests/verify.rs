@@ -17,7 +17,7 @@ use weir_compaction::Error;
 use weir_compaction::verify::{Found, Options, Report, Standing, What, verify};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::Defaults;
-use weir_engine::{Store, StoreOptions};
+use weir_engine::{ShardId, Store, StoreOptions};
 
 fn check(path: &Path) -> Report {
     verify(path, &Options::default(), None, &mut |_, _, _| {}).unwrap()
@@ -745,7 +745,7 @@ fn a_log_or_a_journal_that_was_rolled_back_is_missed() {
     }
     let report = check(closed.path());
     let shards: Vec<_> = open(&report).iter().filter_map(|found| found.shard).collect();
-    assert_eq!(shards, [0, 1], "{:#?}", report.found);
+    assert_eq!(shards, [ShardId(0), ShardId(1)], "{:#?}", report.found);
     assert!(
         open(&report)
             .iter()

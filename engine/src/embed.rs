@@ -60,7 +60,7 @@ impl Store {
             (config, settings) = validate_new(again, &rules)?;
         }
         let number = self.shard_for(account, &config.name);
-        let shard = self.shard(number).clone();
+        let shard = self.shard(number);
         let id = self.allocate_id();
         let account: Arc<str> = account.into();
         let _reserved = shard.call_blocking(move |shard| {
@@ -78,7 +78,7 @@ impl Store {
     pub fn stream(&self, account: &str, name: &str) -> Result<EmbeddedStream> {
         let entry = self.catalogue().get(account, name).ok_or(reject::STREAM_NOT_FOUND)?;
         Ok(EmbeddedStream {
-            shard: self.shard(entry.shard).clone(),
+            shard: self.shard(entry.shard),
             id: entry.id,
             fetches: self.fetches(entry.shard),
         })

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 use crate::words;
 
 /// The prefix of the keys under which findings are kept.
@@ -49,7 +49,7 @@ pub struct Finding {
     pub found: NanoTime,
     /// The shard, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard: Option<usize>,
+    pub shard: Option<ShardId>,
     /// What was found, where, and what became of it.
     pub text: String,
     /// The streams that it concerns, as far as anything tells.

@@ -5,6 +5,7 @@
 //! became too old meanwhile are still there. What the journals hold beyond the logs is kept in memory, a checkpoint's worth for
 //! each shard.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -19,19 +20,19 @@ use crate::shard::restore::unfinished;
 use crate::shard::snapshot::{STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key, stream_key};
 use crate::shard::suspended::open_to_read;
 use crate::store::{
-    Environment, FIRST_STREAM_ID, OpenBackend, OpeningProgress, SHARDS_MAX, StreamEntry, read_store, take_findings,
+    Environment, FIRST_STREAM_ID, OpenBackend, OpeningProgress, StreamEntry, local_shards, read_store, take_findings,
 };
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 
 /// The store.
 pub struct Image {
     env: Arc<Environment>,
     format: Option<StoreSnapshot>,
-    shards: Vec<Shard>,
-    journals: Vec<Result<Recovery>>,
+    shards: BTreeMap<ShardId, Shard>,
+    journals: BTreeMap<ShardId, Result<Recovery>>,
     /// The keys of findings that servers made, and the keys of those that are settled.
     kept: Kept,
     /// What of the catalogue makes no sense, one line each.
@@ -84,7 +85,7 @@ fn shards_needed(root: &dyn Backend) -> Result<usize> {
     let mut most = logs.map(|id| id.0 as usize).max().unwrap_or(0);
     root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
         if let Ok(snapshot) = StreamSnapshot::read(value, None) {
-            most = most.max(snapshot.shard.saturating_add(1));
+            most = most.max(snapshot.shard.0 as usize + 1);
         }
         ControlFlow::Continue(())
     })?;
@@ -94,14 +95,14 @@ fn shards_needed(root: &dyn Backend) -> Result<usize> {
 type Opened = Result<(Shard, Result<Recovery>)>;
 
 /// Opens shards side by side, as a start does.
-fn open_all(count: usize, env: &Arc<Environment>, now: NanoTime) -> Vec<Opened> {
+fn open_all(which: Vec<ShardId>, env: &Arc<Environment>, now: NanoTime) -> Vec<(ShardId, Opened)> {
     std::thread::scope(|scope| {
-        let open = |number| move || open_to_read(number, env, now);
-        let begun: Vec<_> = (0..count).map(|number| scope.spawn(open(number))).collect();
+        let open = |id| move || open_to_read(id, env, now);
+        let begun: Vec<_> = which.into_iter().map(|id| (id, scope.spawn(open(id)))).collect();
         let panicked = || Err(Error::closed("opening a shard panicked: please report it"));
         let ended = begun
             .into_iter()
-            .map(|shard| shard.join().unwrap_or_else(|_| panicked()));
+            .map(|(id, shard)| (id, shard.join().unwrap_or_else(|_| panicked())));
         ended.collect()
     })
 }
@@ -148,12 +149,12 @@ impl Image {
         };
         let kept = Kept::read(kv.as_ref(), &mut problems)?;
         take_findings(&env, now)?;
-        let (mut shards, mut journals) = (Vec::new(), Vec::new());
-        for opened in open_all(count.clamp(1, SHARDS_MAX), &env, now) {
+        let (mut shards, mut journals) = (BTreeMap::new(), BTreeMap::new());
+        for (id, opened) in open_all(local_shards(count), &env, now) {
             let (shard, journal) = opened?;
             shard.show_streams();
-            shards.push(shard);
-            journals.push(journal);
+            shards.insert(id, shard);
+            journals.insert(id, journal);
         }
         look_for_orphans(&env, &mut shards, now)?;
         problems.extend(env.opened().iter().filter_map(|(_, backend)| backend.impaired()));
@@ -172,9 +173,9 @@ impl Image {
         self.format.as_ref().map(|format| format.version)
     }
 
-    /// How many shards, and so journals, there are.
-    pub fn shards(&self) -> usize {
-        self.shards.len()
+    /// The shards that there are, each with a journal, in order.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.keys().copied().collect()
     }
 
     /// What of the catalogue or of a backend makes no sense, one line each.
@@ -193,7 +194,7 @@ impl Image {
     /// Whether opening a stream's log found something lost or damaged that nobody has settled.
     pub fn has_lost(&self, id: LogId) -> bool {
         let entry = self.env.catalogue.by_id(id);
-        let stream = entry.and_then(|entry| self.shards.get(entry.shard)?.stream_of_image(id));
+        let stream = entry.and_then(|entry| self.shards.get(&entry.shard)?.stream_of_image(id));
         stream.is_some_and(|stream| stream.ledger().unsettled() > 0)
     }
 
@@ -205,7 +206,7 @@ impl Image {
     /// A stream.
     pub fn stream(&mut self, id: LogId) -> Option<ImageStream<'_>> {
         let entry = self.env.catalogue.by_id(id)?;
-        let shard = self.shards.get_mut(entry.shard)?;
+        let shard = self.shards.get_mut(&entry.shard)?;
         let stream = shard.readable_stream(id);
         Some(ImageStream { entry, stream })
     }
@@ -215,7 +216,7 @@ impl Image {
     pub fn labelled(&self) -> Vec<(BackendKind, LogId)> {
         let entries = self.env.catalogue.all().into_iter();
         let labelled = entries.filter(|entry| {
-            let shard = self.shards.get(entry.shard);
+            let shard = self.shards.get(&entry.shard);
             shard.is_some_and(|shard| shard.is_by_label(entry.id))
         });
         labelled.map(|entry| (entry.settings.backend, entry.id)).collect()
@@ -239,12 +240,13 @@ impl Image {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub fn journal(&self, shard: usize) -> Result<ImageJournal> {
+    pub fn journal(&self, shard: ShardId) -> Result<ImageJournal> {
         let missing = || Error::invalid(format!("there is no shard {shard}"));
-        let recovery = self.journals.get(shard).ok_or_else(missing)?.clone()?;
+        let recovery = self.journals.get(&shard).ok_or_else(missing)?.clone()?;
+        let reader = self.shards.get(&shard).ok_or_else(missing)?.journal_reader();
         let covered = self.kv()?.get(&covered_key(shard))?;
         Ok(ImageJournal {
-            reader: self.shards[shard].journal_reader(),
+            reader,
             recovery,
             covered: covered.as_deref().and_then(covered_of),
         })
@@ -274,10 +276,10 @@ impl Image {
         let streams = self.env.catalogue.all();
         let unfinished = unfinished(self.kv()?.as_ref())?;
         let owned = |id: LogId| {
-            (0..self.shards.len()).any(|shard| journal_id(shard) == id)
+            self.shards.keys().any(|shard| journal_id(*shard) == id)
                 || streams.iter().any(|entry| entry.id == id)
                 || unfinished.iter().any(|(going, _)| *going == id)
-                || self.shards.iter().any(|shard| shard.knows_log(id))
+                || self.shards.values().any(|shard| shard.knows_log(id))
         };
         let mut orphans = Vec::new();
         for (kind, backend) in self.env.opened() {

@@ -1,7 +1,7 @@
 //! The catalogue against the logs that are there, at the start of a store: a log that no stream has is kept and reported,
 //! and the stream that it says it belongs to is there, offline.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{Backend, LogOptions};
 use crate::error::{Error, Result};
@@ -13,14 +13,14 @@ use crate::shard::restore::unfinished;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::{Environment, FIRST_STREAM_ID};
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 use crate::words;
 
 /// Looks at every log of every backend that is open. All shards were opened, and what restores left is gone.
 ///
 /// # Errors
 /// If a backend cannot list its logs.
-pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: NanoTime) -> Result<()> {
+pub(crate) fn look_for_orphans(env: &Environment, shards: &mut BTreeMap<ShardId, Shard>, now: NanoTime) -> Result<()> {
     let mut unread = Vec::new();
     let mut known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
     if env.is_image() {
@@ -33,8 +33,8 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: Nan
             continue;
         }
         for id in backend.list()? {
-            let is_journal = (0..shards.len()).any(|number| journal_id(number) == id);
-            if known.contains(&id) || is_journal || shards.iter().any(|shard| shard.knows_log(id)) {
+            let is_journal = shards.keys().any(|shard| journal_id(*shard) == id);
+            if known.contains(&id) || is_journal || shards.values().any(|shard| shard.knows_log(id)) {
                 continue;
             }
             match look_at(env, shards, backend.as_ref(), id, &mut unread, now) {
@@ -48,8 +48,8 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: Nan
             }
         }
     }
-    for (number, shard) in shards.iter_mut().enumerate() {
-        let own = unread.extract_if(.., |(of, _)| *of == number);
+    for (number, shard) in shards {
+        let own = unread.extract_if(.., |(of, _)| of == number);
         shard.show_labelled(own.map(|(_, snapshot)| snapshot).collect(), now);
     }
     Ok(())
@@ -57,10 +57,10 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: Nan
 
 fn look_at(
     env: &Environment,
-    shards: &mut [Shard],
+    shards: &mut BTreeMap<ShardId, Shard>,
     backend: &dyn Backend,
     id: LogId,
-    unread: &mut Vec<(usize, StreamSnapshot)>,
+    unread: &mut Vec<(ShardId, StreamSnapshot)>,
     now: NanoTime,
 ) -> Result<Option<Finding>> {
     let label = match backend.label(id) {
@@ -104,7 +104,7 @@ fn look_at(
     let number = crate::store::shard_for(&label.account, &label.name, shards.len());
     // Nothing in the journal is needed for it.
     let snapshot = label.snapshot(number, Seq::MAX);
-    match (snapshot, shards.get_mut(number)) {
+    match (snapshot, shards.get_mut(&number)) {
         (Some(snapshot), Some(shard)) if env.catalogue.get(&label.account, &label.name).is_none() => {
             let why = Error::damaged(format!(
                 "its entry in the catalogue is lost; its messages are kept in log {id}"
@@ -118,16 +118,21 @@ fn look_at(
 
 /// Whether a log may be that of a stream which only a journal tells of that cannot be read. If its label says so, the stream is
 /// added to those, with its shard.
-fn is_unread(shards: &[Shard], id: LogId, label: Option<&LogLabel>, unread: &mut Vec<(usize, StreamSnapshot)>) -> bool {
+fn is_unread(
+    shards: &BTreeMap<ShardId, Shard>,
+    id: LogId,
+    label: Option<&LogLabel>,
+    unread: &mut Vec<(ShardId, StreamSnapshot)>,
+) -> bool {
     let Some(label) = label else {
-        let is_unknown = shards.iter().any(Shard::is_unread);
+        let is_unknown = shards.values().any(Shard::is_unread);
         if is_unknown {
             tracing::warn!(log = %id, "it is not known whose log this is until all journals can be read");
         }
         return is_unknown;
     };
     let number = crate::store::shard_for(&label.account, &label.name, shards.len());
-    let is_unread = shards.get(number).is_some_and(Shard::is_unread);
+    let is_unread = shards.get(&number).is_some_and(Shard::is_unread);
     if is_unread {
         unread.extend(label.snapshot(number, Seq::MAX).map(|snapshot| (number, snapshot)));
     }

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Check, LogReader, Place};
 use crate::error::{Error, Result};
-use crate::shard::ShardHandle;
-use crate::store::{Environment, StreamEntry};
+use crate::store::{Environment, Shards, StreamEntry};
 use crate::stream::settings::BackendKind;
 use crate::types::{EntryRef, LogId, NanoTime, Nanos, SECOND, Seq};
 
@@ -101,7 +100,7 @@ struct Asked {
 /// The scrubber, a step at a time.
 pub(crate) struct Scrubber {
     env: Arc<Environment>,
-    shards: Vec<ShardHandle>,
+    shards: Arc<Shards>,
     options: ScrubOptions,
     position: Position,
     asked: Option<Asked>,
@@ -116,7 +115,7 @@ impl Scrubber {
     /// Takes up where it was left. `pace` rests so long, and answers whether to go on.
     pub fn new(
         env: Arc<Environment>,
-        shards: Vec<ShardHandle>,
+        shards: Arc<Shards>,
         options: ScrubOptions,
         status: Arc<Mutex<ScrubStatus>>,
         pace: Box<dyn Fn(Duration) -> bool + Send>,
@@ -197,15 +196,13 @@ impl Scrubber {
         self.tell(Some(&entry));
         let (sender, answer) = crossbeam_channel::bounded(1);
         let id = entry.id;
-        if let Some(shard) = self.shards.get(entry.shard) {
-            shard.call(
-                move |shard| Ok(shard.log_reader(id)),
-                move |reader| {
-                    // The scrubber may have stopped.
-                    let _ = sender.send(reader.ok().flatten());
-                },
-            );
-        }
+        self.shards.get(entry.shard).call(
+            move |shard| Ok(shard.log_reader(id)),
+            move |reader| {
+                // The scrubber may have stopped.
+                let _ = sender.send(reader.ok().flatten());
+            },
+        );
         self.asked = Some(Asked { entry, answer });
         Duration::ZERO
     }
@@ -284,9 +281,10 @@ impl Scrubber {
 
     /// Has the stream meet what is damaged.
     fn report(&self, entry: &StreamEntry, lost: Vec<(Seq, Seq)>) {
-        let Some(shard) = self.shards.get(entry.shard).filter(|_| !lost.is_empty()) else {
+        if lost.is_empty() {
             return;
-        };
+        }
+        let shard = self.shards.get(entry.shard);
         let id = entry.id;
         let met = move |result: Result<()>| {
             if let Err(error) = result {
@@ -370,7 +368,7 @@ impl ScrubThread {
     /// If the thread cannot be had.
     pub fn start(
         env: Arc<Environment>,
-        shards: Vec<ShardHandle>,
+        shards: Arc<Shards>,
         options: ScrubOptions,
         status: Arc<Mutex<ScrubStatus>>,
     ) -> Result<Self> {

@@ -12,7 +12,8 @@ use crate::scrub::{ScrubStatus, Scrubber};
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::{Input, Runner};
-use crate::store::{Environment, OpenBackend, Store, StoreOptions};
+use crate::store::{Environment, OpenBackend, Runners, Store, StoreOptions};
+use crate::types::ShardId;
 
 pub use twin::Twin;
 
@@ -21,7 +22,7 @@ pub struct SteppedStore {
     store: Store,
     env: Arc<Environment>,
     /// Those that have not ended.
-    runners: Vec<Option<Runner>>,
+    runners: Runners,
     scrubber: Option<Scrubber>,
     scrubbed: Arc<Mutex<ScrubStatus>>,
 }
@@ -34,21 +35,19 @@ impl SteppedStore {
     pub fn open(
         open: OpenBackend,
         options: StoreOptions,
-        outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+        outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
     ) -> Result<Self> {
         let scrub = options.scrub;
         let (store, runners, env) = Store::prepare(open, options, outlet, Errands::stepped())?;
         let scrubbed: Arc<Mutex<ScrubStatus>> = Arc::default();
-        let scrubber = scrub.map(|options| {
-            let shards = (0..store.shards()).map(|shard| store.shard(shard).clone()).collect();
-            Scrubber::new(env.clone(), shards, options, scrubbed.clone(), Box::new(|_| true))
-        });
+        let scrubber = scrub
+            .map(|options| Scrubber::new(env.clone(), store.ways(), options, scrubbed.clone(), Box::new(|_| true)));
         Ok(Self {
             store,
             env,
             scrubber,
             scrubbed,
-            runners: runners.into_iter().map(Some).collect(),
+            runners,
         })
     }
 
@@ -59,34 +58,32 @@ impl SteppedStore {
 
     /// One turn of a shard with all that waits for it, or its next try to open its storage anew. Answers whether it goes
     /// on.
-    pub fn turn(&mut self, shard: usize) -> bool {
-        let Some(Some(runner)) = self.runners.get_mut(shard) else {
+    pub fn turn(&mut self, shard: ShardId) -> bool {
+        let Some(runner) = self.runners.get_mut(&shard) else {
             return false;
         };
         let goes_on = runner.go_round(false);
         if !goes_on {
-            self.runners[shard] = None;
+            self.runners.remove(&shard);
         }
         goes_on
     }
 
     /// From now on the shards go on while their journals are synced, which are errands then, wherever they may.
     pub fn hurry(&mut self) {
-        for runner in self.runners.iter_mut().flatten() {
+        for runner in self.runners.values_mut() {
             runner.hurries = true;
         }
     }
 
     /// Whether the storage of a shard failed, and is not opened anew yet.
-    pub fn is_broken(&self, shard: usize) -> bool {
-        let runner = self.runners.get(shard).and_then(Option::as_ref);
-        runner.is_some_and(Runner::is_broken)
+    pub fn is_broken(&self, shard: ShardId) -> bool {
+        self.runners.get(&shard).is_some_and(Runner::is_broken)
     }
 
     /// Whether a shard has something to do that it begins by itself, without time passing.
-    pub fn is_busy(&self, shard: usize) -> bool {
-        let runner = self.runners.get(shard).and_then(Option::as_ref);
-        runner.is_some_and(Runner::is_busy)
+    pub fn is_busy(&self, shard: ShardId) -> bool {
+        self.runners.get(&shard).is_some_and(Runner::is_busy)
     }
 
     /// How many checkpoints are being written and streams opened anew, beside the shards.
@@ -117,7 +114,7 @@ impl SteppedStore {
         if let Some(scrubber) = &mut self.scrubber {
             scrubber.save((self.env.clock)());
         }
-        for shard in 0..self.runners.len() {
+        for shard in self.store.shards() {
             // A shard that stopped by itself needs no telling.
             let _ = self.store.shard(shard).send(vec![Input::Close]);
             while self.turn(shard) {}

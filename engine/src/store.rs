@@ -6,8 +6,10 @@ mod open_index;
 mod read_log;
 mod renewal;
 mod reservation;
+mod shards;
 mod stats;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -28,7 +30,7 @@ use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
 use crate::stream::BatchLimits;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime};
+use crate::types::{LogId, NanoTime, ShardId};
 use crate::words;
 
 pub use crate::index::ChunkSize;
@@ -37,6 +39,7 @@ pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
 pub(crate) use open_index::Unread;
 pub use reservation::{Intent, Reservation, UnderWay};
+pub(crate) use shards::Shards;
 pub use stats::{Capacity, StreamStats};
 pub(crate) use stats::{Pools, Shown};
 
@@ -137,7 +140,7 @@ impl StoreOptions {
 /// Says, when it is dropped by a panic, that a shard does not serve any more: otherwise it would only look busy.
 struct Trouble {
     catalogue: Arc<Catalogue>,
-    number: usize,
+    number: ShardId,
 }
 
 impl Drop for Trouble {
@@ -156,11 +159,11 @@ impl Drop for Trouble {
 /// All the streams of a directory. Closing it writes a last checkpoint; without that, the next opening applies the
 /// journal instead.
 pub struct Store {
-    shards: Vec<ShardHandle>,
+    shards: Arc<Shards>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     catalogue: Arc<Catalogue>,
     /// Of each shard, if the store is an embedded one.
-    fetches: Vec<Arc<Fetches>>,
+    fetches: BTreeMap<ShardId, Arc<Fetches>>,
     scrubber: Mutex<Option<ScrubThread>>,
     scrubbed: Option<Arc<Mutex<ScrubStatus>>>,
     syncs: Arc<Syncs>,
@@ -170,6 +173,9 @@ pub struct Store {
     env: Weak<Environment>,
 }
 
+/// What is to run, of each shard.
+pub(crate) type Runners = BTreeMap<ShardId, Runner>;
+
 impl Store {
     /// Opens a store and starts its shards. `outlet` makes the way out for each shard.
     ///
@@ -178,11 +184,11 @@ impl Store {
     pub fn open(
         open: OpenBackend,
         options: StoreOptions,
-        outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+        outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
     ) -> Result<Self> {
         let scrub = options.scrub.filter(|_| !options.still);
         let (mut store, runners, env) = Self::prepare(open, options, outlet, Errands::default())?;
-        for (number, runner) in runners.into_iter().enumerate() {
+        for (number, runner) in runners {
             let catalogue = store.catalogue.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("weir-shard-{number}"))
@@ -195,7 +201,7 @@ impl Store {
         }
         if let Some(scrub) = scrub {
             let status = Arc::default();
-            let thread = ScrubThread::start(env, store.shards.clone(), scrub, Arc::clone(&status))?;
+            let thread = ScrubThread::start(env, Arc::clone(&store.shards), scrub, Arc::clone(&status))?;
             *store.scrubber.lock() = Some(thread);
             store.scrubbed = Some(status);
         }
@@ -209,9 +215,9 @@ impl Store {
     pub(crate) fn prepare(
         open: OpenBackend,
         options: StoreOptions,
-        mut outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+        mut outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
         errands: Errands,
-    ) -> Result<(Self, Vec<Runner>, Arc<Environment>)> {
+    ) -> Result<(Self, Runners, Arc<Environment>)> {
         if !(1..=SHARDS_MAX).contains(&options.shards) {
             return Err(Error::invalid(format!(
                 "{} shards: allowed are 1 to {SHARDS_MAX}",
@@ -229,28 +235,29 @@ impl Store {
             }
         }
         let now = (env.clock)();
-        let count = shard_count(&env, wished)?;
+        let local = local_shards(shard_count(&env, wished)?);
         take_findings(&env, now)?;
-        let mut opened = open_shards(count, &env, now)?;
+        let mut opened = open_shards(&local, &env, now)?;
         catalogue.skip_hidden_ids();
-        if !opened.iter().any(Shard::is_suspended) {
+        if !opened.values().any(Shard::is_suspended) {
             forget_settled(&env)?;
         }
-        let mut serving = opened.iter_mut().filter(|shard| !shard.is_suspended());
+        let mut serving = opened.values_mut().filter(|shard| !shard.is_suspended());
         serving.try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
         let mut shards = Vec::new();
-        let mut runners = Vec::new();
-        for (number, shard) in opened.into_iter().enumerate() {
+        let mut runners = Runners::new();
+        for (number, shard) in opened {
             let (handle, inbox, load) = ShardHandle::new(queue);
-            runners.push(Runner::new(shard, handle.clone(), inbox, load, outlet(number)));
-            shards.push(handle);
+            let runner = Runner::new(shard, handle.clone(), inbox, load, outlet(number));
+            runners.insert(number, runner);
+            shards.push((number, handle));
         }
         let store = Self {
-            shards,
+            shards: Arc::new(Shards::new(shards)),
             threads: Mutex::default(),
             catalogue,
-            fetches: Vec::new(),
+            fetches: BTreeMap::new(),
             scrubber: Mutex::default(),
             scrubbed: None,
             syncs: Arc::clone(&env.syncs),
@@ -266,10 +273,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn embedded(open: OpenBackend, options: StoreOptions) -> Result<Self> {
-        let mut fetches = Vec::new();
-        let mut store = Self::open(open, options, |_| {
+        let mut fetches = BTreeMap::new();
+        let mut store = Self::open(open, options, |shard| {
             let own = Arc::new(Fetches::default());
-            fetches.push(own.clone());
+            fetches.insert(shard, own.clone());
             Box::new(FetchOutlet(own))
         })?;
         store.fetches = fetches;
@@ -281,19 +288,19 @@ impl Store {
         &self.catalogue
     }
 
-    /// The way to a shard.
-    pub fn shard(&self, number: usize) -> &ShardHandle {
-        &self.shards[number % self.shards.len()]
+    /// The way to a shard. One that is not there is as one that has ended.
+    pub fn shard(&self, id: ShardId) -> ShardHandle {
+        self.shards.get(id)
     }
 
     /// The open fetches of a shard; `None` if the store was opened with an outlet of its own.
-    pub(crate) fn fetches(&self, shard: usize) -> Option<Arc<Fetches>> {
-        self.fetches.get(shard).cloned()
+    pub(crate) fn fetches(&self, shard: ShardId) -> Option<Arc<Fetches>> {
+        self.fetches.get(&shard).cloned()
     }
 
-    /// The shard that a new stream of that name belongs to.
-    pub fn shard_for(&self, account: &str, name: &str) -> usize {
-        shard_for(account, name, self.shards.len())
+    /// The shard that a new stream of that name is to belong to. Where one is that exists its [entry](StreamEntry::shard) says.
+    pub fn shard_for(&self, account: &str, name: &str) -> ShardId {
+        shard_for(account, name, self.shards.local())
     }
 
     /// What was found wrong with the store's own bookkeeping, at this start or before, and not settled yet; up to
@@ -332,9 +339,20 @@ impl Store {
         self.catalogue.allocate()
     }
 
-    /// How many shards there are.
-    pub fn shards(&self) -> usize {
-        self.shards.len()
+    /// The shards that are there, in order.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.ids()
+    }
+
+    /// The ways to the shards, for who has no store.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn ways(&self) -> Arc<Shards> {
+        Arc::clone(&self.shards)
+    }
+
+    /// How many of them the store was opened with.
+    pub fn local_shards(&self) -> usize {
+        self.shards.local()
     }
 
     /// Makes a stream of a log that no stream has, which its label says to be that of stream `name` of an account: see
@@ -363,9 +381,9 @@ impl Store {
         if let Some(scrubber) = scrubber {
             scrubber.stop();
         }
-        for shard in &self.shards {
+        for shard in self.shards.ids() {
             // A shard that stopped by itself needs no telling.
-            let _ = shard.send(vec![how()]);
+            let _ = self.shard(shard).send(vec![how()]);
         }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
@@ -382,13 +400,13 @@ impl Drop for Store {
 }
 
 /// Opens the shards, side by side: each reads the logs of its streams.
-fn open_shards(count: usize, env: &Arc<Environment>, now: NanoTime) -> Result<Vec<Shard>> {
-    let open = |number| Shard::open_or_suspend(number, env, now);
-    if count == 1 || env.errands.are_stepped() {
-        return (0..count).map(open).collect();
+fn open_shards(which: &[ShardId], env: &Arc<Environment>, now: NanoTime) -> Result<BTreeMap<ShardId, Shard>> {
+    let open = |id| Ok((id, Shard::open_or_suspend(id, env, now)?));
+    if which.len() == 1 || env.errands.are_stepped() {
+        return which.iter().copied().map(open).collect();
     }
     std::thread::scope(|scope| {
-        let begun: Vec<_> = (0..count).map(|number| scope.spawn(move || open(number))).collect();
+        let begun: Vec<_> = which.iter().map(|id| scope.spawn(move || open(*id))).collect();
         let opened = begun.into_iter().map(|thread| {
             let panicked = || Err(Error::closed("opening a shard panicked"));
             thread.join().unwrap_or_else(|_| panicked())
@@ -397,8 +415,13 @@ fn open_shards(count: usize, env: &Arc<Environment>, now: NanoTime) -> Result<Ve
     })
 }
 
-/// The shard, of so many, that a stream of that name belongs to.
-pub(crate) fn shard_for(account: &str, name: &str, shards: usize) -> usize {
+/// The ids of so many shards that a store is opened with.
+pub(crate) fn local_shards(count: usize) -> Vec<ShardId> {
+    (0..count.clamp(1, SHARDS_MAX) as u32).map(ShardId).collect()
+}
+
+/// The shard, of so many, that a new stream of that name is to belong to.
+pub(crate) fn shard_for(account: &str, name: &str, shards: usize) -> ShardId {
     // FNV-1a: the same in every process, so that a stream made anew comes to the same shard.
     let hash = account
         .bytes()
@@ -407,7 +430,7 @@ pub(crate) fn shard_for(account: &str, name: &str, shards: usize) -> usize {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    (hash % shards.max(1) as u64) as usize
+    ShardId((hash % shards.max(1) as u64) as u32)
 }
 
 /// Takes up the findings that are not settled, and keeps what opening the catalogue found lost.

@@ -1,6 +1,7 @@
 //! The nouns that every layer shares: sequences, times, records and entries.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -47,6 +48,25 @@ impl std::str::FromStr for LogId {
         let id = u64::from_str_radix(text, 16).ok().map(Self);
         id.filter(|id| id.to_string() == text)
             .ok_or_else(|| Error::invalid(format!("{text:?} is no log id: one has 16 hexadecimal digits")))
+    }
+}
+
+/// Names one shard of a store. Those that it is [opened](crate::Store::open) with are numbered from 0 on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardId(pub u32);
+
+impl ShardId {
+    /// The log of its journal. Those of streams have ids above all of these.
+    pub fn journal(self) -> LogId {
+        LogId(1 + u64::from(self.0))
+    }
+}
+
+/// In decimal, in keys as in messages.
+impl std::fmt::Display for ShardId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Turns that are decided and written while the journal is synced for those before them.
 
 use weir_backends::segment::disk::Failure;
-use weir_engine::SECOND;
 use weir_engine::conformance::model::Dice;
 use weir_engine::shard::Input;
+use weir_engine::{SECOND, ShardId};
 
 use crate::named::{SMALL, STREAM, create, publish, restart};
 use crate::support::Random;
@@ -24,7 +24,7 @@ fn hurried(seed: u64) -> World {
     );
     world.open().expect("the store opens");
     create(&world);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(answered(&mut world), [(1, true)]);
     world
 }
@@ -49,7 +49,7 @@ fn shown(world: &World) -> u64 {
 
 fn publish_turn(world: &mut World, number: u64) {
     publish(world, number);
-    world.turn(0);
+    world.turn(ShardId(0));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn nobody_sees_anything_of_a_turn_before_it_is_on_disk() {
     assert_eq!(world.store().errands(), 1, "one sync for both");
     world.store().step_errand(0);
     assert_eq!((answered(&mut world), shown(&world)), (vec![], 0));
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!((answered(&mut world), shown(&world)), (vec![(2, true), (3, true)], 2));
     // Power that fails now costs nothing.
     world.disk.lose_power(&mut Dice::new(1));
@@ -78,7 +78,7 @@ fn a_turn_that_is_written_during_a_sync_waits_for_the_next_one() {
     publish_turn(&mut world, 3);
     assert_eq!((answered(&mut world), shown(&world)), (vec![(2, true)], 1));
     world.store().step_errand(0);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!((answered(&mut world), shown(&world)), (vec![(3, true)], 2));
 }
 
@@ -87,8 +87,8 @@ fn a_call_waits_for_all_that_is_in_flight() {
     let mut world = hurried(3);
     publish_turn(&mut world, 2);
     publish_turn(&mut world, 3);
-    world.ask(0, 4, |shard| shard.stream(STREAM)?.state());
-    world.turn(0);
+    world.ask(ShardId(0), 4, |shard| shard.stream(STREAM)?.state());
+    world.turn(ShardId(0));
     assert_eq!(answered(&mut world), [(2, true), (3, true), (4, true)]);
     assert_eq!(shown(&world), 2);
 }
@@ -113,7 +113,7 @@ fn who_waits_for_a_sync_that_fails_is_told_so() {
     world.disk.fail_at(1, Failure::Io, false);
     world.store().step_errand(0);
     publish(&world, 4);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(answered(&mut world), [(2, false), (3, false), (4, false)]);
     world.pass(60 * SECOND);
     world.settle(&mut Random(5));
@@ -126,8 +126,8 @@ fn who_waits_for_a_sync_that_fails_is_told_so() {
 fn what_ends_with_turns_in_flight_answers_nobody() {
     let mut world = hurried(6);
     publish_turn(&mut world, 2);
-    world.submit(0, Input::Abandon);
-    world.turn(0);
+    world.submit(ShardId(0), Input::Abandon);
+    world.turn(ShardId(0));
     assert_eq!(answered(&mut world), []);
     restart(&mut world);
     // A process that is killed takes nothing with it that was written.

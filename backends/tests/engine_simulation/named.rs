@@ -9,7 +9,7 @@ use weir_engine::shard::Input;
 use weir_engine::store::ChunkSize;
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Retention, StreamConfig};
-use weir_engine::{Kind, LogId, SECOND, Seq};
+use weir_engine::{Kind, LogId, SECOND, Seq, ShardId};
 
 use crate::support::{ACCOUNT, Random};
 use crate::world::{Ground, Said, Shape, World};
@@ -45,7 +45,7 @@ fn create_as(world: &World, config: StreamConfig) {
         ..config
     };
     let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
-    world.ask(0, 1, move |shard| {
+    world.ask(ShardId(0), 1, move |shard| {
         shard.create_stream(STREAM, &ACCOUNT.into(), config, settings)
     });
 }
@@ -62,7 +62,7 @@ fn publish_to(world: &World, number: u64, subject: &'static str) {
         body: vec![0; 100].into(),
         ticket: world.ticket(number),
     };
-    world.submit(0, input);
+    world.submit(ShardId(0), input);
 }
 
 fn pull(world: &World, batch: u64) {
@@ -79,7 +79,7 @@ fn pull_as(world: &World, consumer: &'static str, batch: u64) {
         },
         reply: "_PULL.1".into(),
     };
-    world.submit(0, input);
+    world.submit(ShardId(0), input);
 }
 
 fn consumer() -> ConsumerConfig {
@@ -129,7 +129,7 @@ fn a_stream_that_was_offline_when_a_checkpoint_began_is_not_forgotten() {
         let mut world = small(n);
         publish(&world, 2);
         world.disk.fail_at(n, Failure::Io, false);
-        world.turn(0);
+        world.turn(ShardId(0));
         if !is_done(&mut world, 2) {
             continue;
         }
@@ -138,17 +138,17 @@ fn a_stream_that_was_offline_when_a_checkpoint_began_is_not_forgotten() {
         was_offline += offline;
         // The stream comes back, and only then is the checkpoint written.
         world.pass(2 * SECOND);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.store().step_errand(1);
-        world.turn(0);
+        world.turn(ShardId(0));
         for _ in 0..4 {
             world.store().step_errand(0);
         }
-        world.turn(0);
+        world.turn(ShardId(0));
         world.kill();
         world.open().expect("the store opens");
-        world.look(0, 3, STREAM);
-        world.turn(0);
+        world.look(ShardId(0), 3, STREAM);
+        world.turn(ShardId(0));
         let said = world.said();
         let Some((_, _, Said::Looked(Ok(look)))) = said.last() else {
             panic!("call {n} failed, {offline} offline: {said:?}");
@@ -165,17 +165,17 @@ fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
     for number in 1..4 {
         publish(&world, number);
     }
-    world.ask(0, 4, |shard| shard.create_consumer(STREAM, consumer()));
-    world.turn(0);
+    world.ask(ShardId(0), 4, |shard| shard.create_consumer(STREAM, consumer()));
+    world.turn(ShardId(0));
     assert!(is_done(&mut world, 4));
     // So that the newest messages are not in memory.
     world.close();
     world.open().expect("the store opens");
-    world.ask(0, 5, |shard| shard.delete_message(STREAM, 1001, true));
+    world.ask(ShardId(0), 5, |shard| shard.delete_message(STREAM, 1001, true));
     pull(&world, 1);
-    world.turn(0);
+    world.turn(ShardId(0));
     pull(&world, 5);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [1000, 1002]);
 }
 
@@ -185,12 +185,12 @@ fn a_deleted_stream_whose_log_could_not_be_removed_stays_away() {
     for (n, power) in (1..12).flat_map(|n| [(n, false), (n, true)]) {
         let mut world = small(n);
         publish(&world, 2);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.settle(&mut Random(n));
-        world.ask(0, 3, |shard| shard.delete_stream(STREAM));
+        world.ask(ShardId(0), 3, |shard| shard.delete_stream(STREAM));
         world.said();
         world.disk.fail_at(n, Failure::Io, false);
-        world.turn(0);
+        world.turn(ShardId(0));
         if !is_done(&mut world, 3) {
             continue;
         }
@@ -217,21 +217,21 @@ fn what_a_list_delivered_behind_a_gap_does_not_come_again() {
     let mut world = small(1);
     publish_to(&world, 1, "s.a");
     publish_to(&world, 2, "s.b");
-    world.ask(0, 3, |shard| {
+    world.ask(ShardId(0), 3, |shard| {
         let config = ConsumerConfig {
             deliver_policy: DeliverPolicy::LastPerSubject,
             ..consumer()
         };
         shard.create_consumer(STREAM, config)
     });
-    world.ask(0, 4, |shard| shard.delete_message(STREAM, 1000, false));
-    world.turn(0);
+    world.ask(ShardId(0), 4, |shard| shard.delete_message(STREAM, 1000, false));
+    world.turn(ShardId(0));
     pull(&world, 5);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [1001]);
     restart(&mut world);
     pull(&world, 5);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [0; 0]);
 }
 
@@ -245,18 +245,18 @@ fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
         ..consumer()
     };
     let config = wants("s.a");
-    world.ask(0, 1, move |shard| shard.create_consumer(STREAM, config));
+    world.ask(ShardId(0), 1, move |shard| shard.create_consumer(STREAM, config));
     publish_to(&world, 2, "s.b");
     pull(&world, 1);
-    world.turn(0);
+    world.turn(ShardId(0));
     let config = wants("s.b");
-    world.ask(0, 3, move |shard| shard.update_consumer(STREAM, "c", config));
-    world.turn(0);
+    world.ask(ShardId(0), 3, move |shard| shard.update_consumer(STREAM, "c", config));
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [0; 0]);
     restart(&mut world);
     pull(&world, 1);
     publish_to(&world, 4, "s.b");
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [1001]);
 }
 
@@ -273,7 +273,7 @@ fn what_a_start_finds_missing_is_known_to_the_next() {
         };
         for number in 2..8 {
             publish(&world, number);
-            world.turn(0);
+            world.turn(ShardId(0));
         }
         world.settle(&mut Random(1));
         world.close();
@@ -282,8 +282,8 @@ fn what_a_start_finds_missing_is_known_to_the_next() {
         let mut lost = Vec::new();
         for _ in 0..3 {
             world.open().expect("the store opens");
-            world.look(0, 1000, STREAM);
-            world.turn(0);
+            world.look(ShardId(0), 1000, STREAM);
+            world.turn(ShardId(0));
             let said = world.said();
             let Some((_, _, Said::Looked(Ok(look)))) = said.last() else {
                 panic!("{said:?}");
@@ -305,12 +305,12 @@ fn a_deletion_takes_no_log_before_it_is_on_disk() {
     for (n, dice) in (1..8).flat_map(|n| (0..12).map(move |dice| (n, dice))) {
         let mut world = small(dice);
         publish(&world, 2);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.settle(&mut Random(n));
-        world.ask(0, 3, |shard| shard.delete_stream(STREAM));
+        world.ask(ShardId(0), 3, |shard| shard.delete_stream(STREAM));
         world.disk.fail_at(n, Failure::Io, false);
         for _ in 0..3 {
-            world.turn(0);
+            world.turn(ShardId(0));
         }
         world.disk.lose_power(&mut Dice::new(dice));
         restart(&mut world);
@@ -327,25 +327,25 @@ fn what_was_delivered_before_a_read_failed_is_in_the_journal() {
         let mut world = small(n);
         for number in 2..62 {
             publish(&world, number);
-            world.turn(0);
+            world.turn(ShardId(0));
         }
-        world.ask(0, 100, |shard| shard.create_consumer(STREAM, consumer()));
-        world.turn(0);
+        world.ask(ShardId(0), 100, |shard| shard.create_consumer(STREAM, consumer()));
+        world.turn(ShardId(0));
         world.close();
         world.disk.kill();
         world.open().expect("the store opens");
         // What is written to the newest file has to be mapped again.
         publish(&world, 100);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.said();
         world.disk.fail_at(n, Failure::Io, false);
         pull(&world, 61);
-        world.turn(0);
+        world.turn(ShardId(0));
         let sent = delivered(&mut world).len() as u64;
         partly += u64::from(sent > 0 && sent < 61);
         restart(&mut world);
-        world.look(0, 101, STREAM);
-        world.turn(0);
+        world.look(ShardId(0), 101, STREAM);
+        world.turn(ShardId(0));
         let said = world.said();
         let Some((_, _, Said::Looked(Ok(look)))) = said.last() else {
             panic!("call {n} failed: {said:?}");
@@ -369,7 +369,7 @@ fn a_stream_is_not_made_anew_before_its_creation_is_on_disk() {
         world.disk.fail_at(n, Failure::Io, false);
         create(&world);
         for _ in 0..3 {
-            world.turn(0);
+            world.turn(ShardId(0));
         }
         world.disk.lose_power(&mut Dice::new(dice));
         restart(&mut world);
@@ -393,12 +393,14 @@ fn what_cannot_be_read_for_one_consumer_keeps_no_other_waiting() {
         let mut world = small(n);
         for number in 2..32 {
             publish(&world, number);
-            world.turn(0);
+            world.turn(ShardId(0));
         }
         for name in ["one", "two"] {
-            world.ask(0, 100, move |shard| shard.create_consumer(STREAM, consumer_as(name)));
+            world.ask(ShardId(0), 100, move |shard| {
+                shard.create_consumer(STREAM, consumer_as(name))
+            });
         }
-        world.turn(0);
+        world.turn(ShardId(0));
         // So that nothing is in memory.
         world.close();
         world.disk.kill();
@@ -406,13 +408,13 @@ fn what_cannot_be_read_for_one_consumer_keeps_no_other_waiting() {
         world.begin_twin();
         // What is written to the newest file has to be mapped again.
         publish(&world, 100);
-        world.turn(0);
+        world.turn(ShardId(0));
         for name in ["one", "two"] {
             pull_as(&world, name, 30);
         }
         world.disk.fail_at(n, Failure::Io, false);
         world.said();
-        world.turn(0);
+        world.turn(ShardId(0));
         world.check_twin(false, &format!("call {n} failed"));
         let at_once = delivered(&mut world).len();
         if at_once == 0 {
@@ -421,8 +423,8 @@ fn what_cannot_be_read_for_one_consumer_keeps_no_other_waiting() {
         }
         partly += u64::from(at_once < 60);
         world.pass(SECOND);
-        world.turn(0);
-        world.turn(0);
+        world.turn(ShardId(0));
+        world.turn(ShardId(0));
         assert_eq!(
             at_once + delivered(&mut world).len(),
             60,
@@ -449,16 +451,16 @@ fn what_is_acknowledged_leaves_a_work_queue_though_a_read_fails() {
         for number in 2..5 {
             publish(&world, number);
         }
-        world.ask(0, 100, |shard| shard.create_consumer(STREAM, consumer()));
+        world.ask(ShardId(0), 100, |shard| shard.create_consumer(STREAM, consumer()));
         pull(&world, 3);
-        world.turn(0);
+        world.turn(ShardId(0));
         assert_eq!(delivered(&mut world), [1000, 1001, 1002]);
         world.close();
         world.disk.kill();
         world.open().expect("the store opens");
         // What is written to the newest file has to be mapped again.
         publish(&world, 5);
-        world.turn(0);
+        world.turn(ShardId(0));
         let ack = Ack {
             stream_seq: 1001,
             consumer_seq: 2,
@@ -471,13 +473,13 @@ fn what_is_acknowledged_leaves_a_work_queue_though_a_read_fails() {
             consumer: "c".into(),
             ack,
         };
-        world.submit(0, input);
+        world.submit(ShardId(0), input);
         world.disk.fail_at(n, Failure::Io, false);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.disk.fail_at(0, Failure::Io, false);
         let look = |world: &mut World| {
-            world.look(0, 101, STREAM);
-            world.turn(0);
+            world.look(ShardId(0), 101, STREAM);
+            world.turn(ShardId(0));
             let mut said = world.said();
             let Some((_, _, Said::Looked(Ok(look)))) = said.pop() else {
                 panic!("call {n} failed: {said:?}");
@@ -492,8 +494,8 @@ fn what_is_acknowledged_leaves_a_work_queue_though_a_read_fails() {
         }
         failed += world.disk.injected().io;
         world.pass(SECOND);
-        world.turn(0);
-        world.turn(0);
+        world.turn(ShardId(0));
+        world.turn(ShardId(0));
         assert_eq!(look(&mut world), (2, vec![1000, 1002, 1003]), "call {n} failed");
     }
     assert!(failed > 0, "no read failed");
@@ -515,10 +517,10 @@ fn an_id_that_a_damaged_journal_named_is_not_given_out_again() {
             ..StreamConfig::default()
         };
         let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
-        world.ask(0, 1, move |shard| {
+        world.ask(ShardId(0), 1, move |shard| {
             shard.create_stream(id, &ACCOUNT.into(), config, settings)
         });
-        world.turn(0);
+        world.turn(ShardId(0));
         assert!(is_done(&mut world, 1));
         world.disk.lose_power(&mut Dice::new(dice));
         world.kill();
@@ -545,27 +547,27 @@ fn what_is_given_up_while_a_disk_is_waited_for_is_in_the_journal() {
     let mut world = small(1);
     for number in 2..6 {
         publish(&world, number);
-        world.turn(0);
+        world.turn(ShardId(0));
     }
     let config = ConsumerConfig {
         max_deliver: 1,
         ack_wait: SECOND,
         ..consumer()
     };
-    world.ask(0, 100, move |shard| shard.create_consumer(STREAM, config));
-    world.turn(0);
+    world.ask(ShardId(0), 100, move |shard| shard.create_consumer(STREAM, config));
+    world.turn(ShardId(0));
     pull(&world, 1);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert_eq!(delivered(&mut world), [1000]);
     // So that nothing is in memory.
     restart(&mut world);
     world.disk.chill();
     world.begin_twin();
     pull(&world, 1);
-    world.turn(0);
+    world.turn(ShardId(0));
     assert!(delivered(&mut world).is_empty(), "a disk is waited for");
     world.pass(2 * SECOND);
-    world.turn(0);
+    world.turn(ShardId(0));
     world.check_twin(false, "it was given up");
 }
 
@@ -582,7 +584,7 @@ fn a_start_on_a_full_disk_has_all_that_was_acknowledged() {
             for _ in 0..times {
                 number += 1;
                 publish(world, number);
-                world.turn(0);
+                world.turn(ShardId(0));
                 for _ in 0..random.below(4) {
                     let mut random = Random(random.next());
                     world.step(&mut random);
@@ -612,8 +614,8 @@ fn a_start_on_a_full_disk_has_all_that_was_acknowledged() {
             let (_, acknowledged) = go_on(&mut world, &mut random, 30);
             torn += u64::from(world.disk.is_halted());
             restart(&mut world);
-            world.look(0, 1, STREAM);
-            world.turn(0);
+            world.look(ShardId(0), 1, STREAM);
+            world.turn(ShardId(0));
             let said = world.said();
             let there: Vec<Seq> = match said.iter().find(|(number, ..)| *number == 1) {
                 Some((_, _, Said::Looked(Ok(look)))) => look.messages.iter().map(|message| message.seq).collect(),
@@ -627,7 +629,7 @@ fn a_start_on_a_full_disk_has_all_that_was_acknowledged() {
         }
         world.disk.limit(None);
         world.pass(20 * SECOND);
-        world.turn(0);
+        world.turn(ShardId(0));
         let (_, before) = go_on(&mut world, &mut random, 0);
         let (_, after) = go_on(&mut world, &mut random, 2);
         assert!(after.len() > before.len(), "seed {seed}: there is room again");
@@ -648,12 +650,12 @@ fn what_a_start_had_no_room_for_is_in_the_log_before_the_journal_is_freed() {
         let mut world = World::new(extra, shape);
         world.open().expect("the store opens");
         create(&world);
-        world.turn(0);
+        world.turn(ShardId(0));
         world.disk.limit(Some(world.disk.used() + extra));
         let mut acknowledged = 0;
         for number in 2..40 {
             publish(&world, number);
-            world.turn(0);
+            world.turn(ShardId(0));
             acknowledged += u64::from(is_done(&mut world, number));
         }
         restart(&mut world);
@@ -662,7 +664,7 @@ fn what_a_start_had_no_room_for_is_in_the_log_before_the_journal_is_freed() {
         without_room += u64::from(is_unwritten);
         world.disk.limit(None);
         world.pass(2 * SECOND);
-        world.turn(0);
+        world.turn(ShardId(0));
         assert_eq!(
             world.store().store().catalogue().trouble(),
             None,

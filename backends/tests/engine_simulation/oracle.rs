@@ -9,7 +9,7 @@ use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPoli
 use weir_engine::shard::emit::Delivery;
 use weir_engine::stream::settings::{Durability, Settings};
 use weir_engine::stream::{Discard, Message, Retention, Storage, StreamConfig, stored_size};
-use weir_engine::{LogId, NanoTime, Seq};
+use weir_engine::{LogId, NanoTime, Seq, ShardId};
 
 use crate::world::Look;
 
@@ -133,7 +133,7 @@ struct Tightest {
 pub struct Known {
     pub id: LogId,
     pub name: String,
-    pub shard: usize,
+    pub shard: ShardId,
     pub config: StreamConfig,
     pub settings: Settings,
     pub is: Is,
@@ -186,7 +186,7 @@ fn tighter(held: &mut Option<u64>, limit: i64) {
 }
 
 impl Known {
-    pub fn new(id: LogId, shard: usize, config: StreamConfig, settings: Settings) -> Self {
+    pub fn new(id: LogId, shard: ShardId, config: StreamConfig, settings: Settings) -> Self {
         let mut known = Self {
             id,
             name: config.name.clone(),

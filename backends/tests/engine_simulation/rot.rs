@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use weir_engine::LogId;
 use weir_engine::consumer::AckPolicy;
+use weir_engine::{LogId, ShardId};
 
 use crate::oracle::Known;
 use crate::workload::Simulation;
@@ -19,7 +19,7 @@ pub type Earlier = BTreeMap<PathBuf, Vec<u8>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Stream(LogId),
-    Journal(usize),
+    Journal(ShardId),
     /// One of the two copies of the catalogue.
     Catalogue,
 }
@@ -32,7 +32,7 @@ fn place_of(path: &Path) -> Option<Place> {
             // What is removed already is nobody's.
             let id: LogId = parts.next()?.parse().ok()?;
             Some(match id.0 {
-                0..256 => Place::Journal(id.0 as usize - 1),
+                0..256 => Place::Journal(ShardId(id.0 as u32 - 1)),
                 _ => Place::Stream(id),
             })
         }

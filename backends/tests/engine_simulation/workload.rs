@@ -13,7 +13,7 @@ use weir_engine::shard::Input;
 use weir_engine::stream::settings::{Defaults, Durability};
 use weir_engine::stream::validate::{Rules, ServerLimits, validate_new, validate_update};
 use weir_engine::stream::{Discard, Purge, Retention, Storage, StreamConfig};
-use weir_engine::{LogId, MILLISECOND, Result, SECOND, SEQ_LIMIT, Seq};
+use weir_engine::{LogId, MILLISECOND, Result, SECOND, SEQ_LIMIT, Seq, ShardId};
 
 use crate::oracle::{Body, Is, Known, Takes};
 use crate::support::{ACCOUNT, Random};
@@ -51,9 +51,9 @@ pub struct Simulation {
     asked: BTreeMap<u64, Asked>,
     next: u64,
     /// Ids of streams that were made for certain, and the shards of those: none is used again.
-    used: BTreeMap<LogId, usize>,
+    used: BTreeMap<LogId, ShardId>,
     /// Shards whose journals were damaged: streams may be missing, or be there again.
-    pub rotten: BTreeSet<usize>,
+    pub rotten: BTreeSet<ShardId>,
     /// Whether they were closed as they should be.
     pub closed_before: bool,
     /// Answers of each kind: done, refused, failed.
@@ -204,7 +204,7 @@ impl Simulation {
         let (id, shard) = (store.allocate_id(), store.shard_for(ACCOUNT, name));
         // What was journaled since the last checkpoint may be gone without a word: where nothing is left of a stream, not even
         // the name of its log, its id may come again.
-        let forgotten = |shard: &usize| {
+        let forgotten = |shard: &ShardId| {
             let log = Path::new("/store/logs").join(id.to_string());
             self.rotten.contains(shard) && !self.closed_before && self.world.disk.files(&log).is_empty()
         };
@@ -228,7 +228,7 @@ impl Simulation {
         self.asked.values().any(making)
     }
 
-    fn shard_of(&self, id: LogId) -> usize {
+    fn shard_of(&self, id: LogId) -> ShardId {
         self.streams[&id].shard
     }
 
@@ -424,7 +424,7 @@ impl Simulation {
     fn removal<R: Send + 'static>(
         &mut self,
         id: LogId,
-        shard: usize,
+        shard: ShardId,
         takes: Takes,
         work: impl FnOnce(&mut weir_engine::shard::InTurn<'_, '_>) -> Result<R> + Send + 'static,
     ) {
@@ -835,7 +835,7 @@ impl Simulation {
             known.is = Is::Gone;
         }
         self.streams.retain(|_, known| known.is != Is::Gone);
-        let ids: Vec<(LogId, usize)> = self.streams.values().map(|known| (known.id, known.shard)).collect();
+        let ids: Vec<(LogId, ShardId)> = self.streams.values().map(|known| (known.id, known.shard)).collect();
         for known in self.streams.values().filter(|known| known.damaged) {
             // What a reader meets is known from the next turn on.
             self.world.look(known.shard, 0, known.id);

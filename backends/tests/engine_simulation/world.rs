@@ -18,7 +18,7 @@ use weir_engine::stepped::{SteppedStore, Twin};
 use weir_engine::store::{ChunkSize, OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
-use weir_engine::{Backend, LogId, NanoTime, Nanos, Result, SECOND, Seq};
+use weir_engine::{Backend, LogId, NanoTime, Nanos, Result, SECOND, Seq, ShardId};
 
 use crate::support::Random;
 
@@ -304,12 +304,16 @@ impl World {
         self.store = None;
     }
 
-    fn handle(&self, shard: usize) -> ShardHandle {
-        self.store().store().shard(shard).clone()
+    fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shape.shards as u32).map(ShardId)
+    }
+
+    fn handle(&self, shard: ShardId) -> ShardHandle {
+        self.store().store().shard(shard)
     }
 
     /// Hands over an input.
-    pub fn submit(&self, shard: usize, input: Input) {
+    pub fn submit(&self, shard: ShardId, input: Input) {
         let taken = self.handle(shard).submit(vec![input]);
         assert!(taken.is_ok(), "shard {shard} took it");
     }
@@ -325,7 +329,7 @@ impl World {
     /// Has something done on a shard.
     pub fn ask<R: Send + 'static>(
         &self,
-        shard: usize,
+        shard: ShardId,
         number: u64,
         work: impl FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
     ) {
@@ -336,7 +340,7 @@ impl World {
     }
 
     /// Looks at a stream.
-    pub fn look(&self, shard: usize, number: u64, id: LogId) {
+    pub fn look(&self, shard: ShardId, number: u64, id: LogId) {
         let log = self.log.clone();
         let work = move |shard: &mut InTurn<'_, '_>| {
             let now = shard.now();
@@ -403,7 +407,7 @@ impl World {
     }
 
     /// One turn of a shard.
-    pub fn turn(&mut self, shard: usize) {
+    pub fn turn(&mut self, shard: ShardId) {
         self.steps += 1;
         self.store.as_mut().expect("the store is open").turn(shard);
         self.twin_follows();
@@ -414,7 +418,7 @@ impl World {
         self.steps += 1;
         let shards = self.shape.shards;
         match random.below(8) {
-            0..4 => self.turn(random.below(shards as u64) as usize),
+            0..4 => self.turn(ShardId(random.below(shards as u64) as u32)),
             4..7 => {
                 let errands = self.store().errands() as u64;
                 if errands > 0 {
@@ -447,19 +451,19 @@ impl World {
             for _ in 0..4 {
                 self.step(random);
             }
-            for shard in 0..self.shape.shards {
+            for shard in self.shards() {
                 self.turn(shard);
             }
             let store = self.store();
             let busy = |shard| store.is_busy(shard) || store.is_broken(shard);
-            let is_quiet = store.errands() == 0 && !(0..self.shape.shards).any(busy);
+            let is_quiet = store.errands() == 0 && !self.shards().any(busy);
             if self.disk.is_halted() {
                 return;
             }
             if is_quiet && store.store().catalogue().offline() == 0 {
                 return;
             }
-            if is_quiet || (0..self.shape.shards).any(|shard| store.is_broken(shard)) {
+            if is_quiet || self.shards().any(|shard| store.is_broken(shard)) {
                 if self.now() > deadline {
                     return;
                 }
@@ -471,7 +475,7 @@ impl World {
 
     /// Takes all that waits, without a step of what is beside the shards.
     pub fn turn_all(&mut self) {
-        for shard in 0..self.shape.shards {
+        for shard in self.shards() {
             self.turn(shard);
         }
     }

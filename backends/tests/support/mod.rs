@@ -171,7 +171,7 @@ impl Bench {
         let open: OpenBackend = Box::new(move |_| Ok(lies_in.clone() as Arc<dyn Backend>));
         let clock = self.clock.clone();
         let options = StoreOptions {
-            shards: self.store().shards(),
+            shards: self.store().local_shards(),
             chunk_size: self.chunk_size,
             ..StoreOptions::new(Arc::new(move || clock.lock().0))
         };
@@ -190,7 +190,7 @@ impl Bench {
         let (Some((twin, _)), Some(store)) = (&self.twin, &self.store) else {
             return;
         };
-        for number in 0..store.shards() {
+        for number in store.shards() {
             let visit = || {
                 let twin = twin.clone();
                 let told = store.shard(number).call_blocking(move |shard| {
@@ -340,7 +340,7 @@ impl Bench {
     /// Lets time pass, and what is due happen.
     pub fn advance(&self, nanos: Nanos) {
         self.skip(nanos);
-        for number in 0..self.store().shards() {
+        for number in self.store().shards() {
             let done = self.store().shard(number).call_blocking(|_| Ok(()));
             done.expect("the shard answers");
         }
@@ -362,7 +362,7 @@ impl Bench {
 
     pub fn create(&self, config: &StreamConfig) -> Handle {
         let store = self.store();
-        let shard = store.shard(store.shard_for(ACCOUNT, &config.name)).clone();
+        let shard = store.shard(store.shard_for(ACCOUNT, &config.name));
         let id = store.allocate_id();
         let (config, settings) = (config.clone(), self.settings(config));
         let created = shard.call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings));
@@ -374,7 +374,7 @@ impl Bench {
     pub fn find(&self, name: &str) -> Option<Handle> {
         let entry = self.store().catalogue().get(ACCOUNT, name)?;
         Some(Handle {
-            shard: self.store().shard(entry.shard).clone(),
+            shard: self.store().shard(entry.shard),
             id: entry.id,
         })
     }

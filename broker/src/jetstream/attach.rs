@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::LogId;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::emit::ConsumerName;
 use weir_engine::store::StreamEntry;
+use weir_engine::{LogId, ShardId};
 
 use crate::error::Result;
 use crate::interest::{Account, Service, Subscription};
@@ -20,7 +20,7 @@ use crate::jetstream::{Allowances, JetStream};
 /// Where a stream lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub shard: usize,
+    pub shard: ShardId,
     pub stream: LogId,
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::LogId;
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
+use weir_engine::{LogId, ShardId};
 
 use crate::interest::{Blocks, Inbound, Tray, is_most};
 use crate::jetstream::api::at_once::begin;
@@ -22,8 +22,8 @@ const AT_ONCE: usize = 64;
 pub(super) struct Batch {
     /// Set by the first message that concerns JetStream.
     jetstream: Option<Arc<JetStream>>,
-    /// By shard.
-    inputs: Vec<Vec<Input>>,
+    /// Of each shard that there was something for, now or before.
+    inputs: Vec<(ShardId, Vec<Input>)>,
     requests: Vec<Request>,
     /// Where messages that are kept are copied to.
     blocks: Blocks,
@@ -65,9 +65,12 @@ impl Batch {
     }
 
     /// Adds something for a storage thread.
-    pub fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
+    pub fn push(&mut self, jetstream: &Arc<JetStream>, shard: ShardId, input: Input) {
         self.begin(jetstream);
-        self.inputs[shard].push(input);
+        match self.inputs.iter_mut().find(|(of, _)| *of == shard) {
+            Some((_, inputs)) => inputs.push(input),
+            None => self.inputs.push((shard, vec![input])),
+        }
     }
 
     /// Adds a request. It is served after what the same sender published before it was handed over.
@@ -79,7 +82,6 @@ impl Batch {
     fn begin(&mut self, jetstream: &Arc<JetStream>) {
         if self.jetstream.is_none() {
             self.jetstream = Some(Arc::clone(jetstream));
-            self.inputs.resize_with(jetstream.shards(), Vec::new);
         }
     }
 
@@ -110,7 +112,7 @@ impl Batch {
             return;
         }
         let blocks = &mut self.blocks;
-        for input in self.inputs.iter_mut().flatten() {
+        for input in self.inputs.iter_mut().flat_map(|(_, inputs)| inputs) {
             if let Input::Publish {
                 stream,
                 subject,
@@ -143,9 +145,9 @@ impl Tray for Batch {
         let Some(jetstream) = self.jetstream.take() else { return };
         self.unshare();
         self.blocks.rest();
-        for (shard, inputs) in self.inputs.iter_mut().enumerate() {
+        for (shard, inputs) in &mut self.inputs {
             if !inputs.is_empty() {
-                jetstream.submit(shard, std::mem::take(inputs));
+                jetstream.submit(*shard, std::mem::take(inputs));
             }
         }
         if !self.requests.is_empty() {

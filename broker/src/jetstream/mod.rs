@@ -36,7 +36,7 @@ use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
 use weir_engine::store::{Capacity, Catalogue, default_shards};
 use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
-use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
+use weir_engine::{NanoTime, Nanos, ShardId, Store, StoreOptions, words};
 
 use crate::error::Result;
 use crate::interest::{Account, Accounts, ApiCounters, Service, Subscription};
@@ -296,13 +296,13 @@ impl JetStream {
 
     /// Tells those who wait for messages that none will come from this server: clients then ask another, or again.
     pub async fn end_pulls(&self) {
-        for shard in 0..self.shards() {
+        for shard in self.shards() {
             let ended = self.call(shard, |shard| {
                 shard.end_all_pulls("Server Shutdown");
                 Ok(())
             });
             if let Err(error) = ended.await {
-                tracing::warn!(shard, "pull requests were not ended: {error}");
+                tracing::warn!(%shard, "pull requests were not ended: {error}");
             }
         }
     }
@@ -328,12 +328,12 @@ impl JetStream {
     }
 
     /// The way to a storage thread.
-    pub fn shard(&self, number: usize) -> &ShardHandle {
-        self.store.shard(number)
+    pub fn shard(&self, id: ShardId) -> ShardHandle {
+        self.store.shard(id)
     }
 
     /// The storage thread for a new stream of that name.
-    pub fn shard_for(&self, account: &str, name: &str) -> usize {
+    pub fn shard_for(&self, account: &str, name: &str) -> ShardId {
         self.store.shard_for(account, name)
     }
 
@@ -342,8 +342,8 @@ impl JetStream {
         self.store.allocate_id()
     }
 
-    /// How many storage threads there are.
-    pub fn shards(&self) -> usize {
+    /// The storage threads that there are.
+    pub fn shards(&self) -> Vec<ShardId> {
         self.store.shards()
     }
 
@@ -356,7 +356,7 @@ impl JetStream {
     ///
     /// # Errors
     /// What the function answers, or that storage failed or is closed.
-    pub async fn call<R, W>(&self, shard: usize, work: W) -> weir_engine::Result<R>
+    pub async fn call<R, W>(&self, shard: ShardId, work: W) -> weir_engine::Result<R>
     where
         R: Send + 'static,
         W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
@@ -370,7 +370,7 @@ impl JetStream {
     ///
     /// # Errors
     /// What the function answers, or that storage failed or is closed.
-    pub async fn ask<R, W>(&self, shard: usize, work: W) -> weir_engine::Result<R>
+    pub async fn ask<R, W>(&self, shard: ShardId, work: W) -> weir_engine::Result<R>
     where
         R: Send + 'static,
         W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
@@ -385,7 +385,7 @@ impl JetStream {
     ///
     /// # Errors
     /// As there, or what `then` answers.
-    async fn call_then<R, T, W, D>(&self, shard: usize, work: W, then: D) -> weir_engine::Result<T>
+    async fn call_then<R, T, W, D>(&self, shard: ShardId, work: W, then: D) -> weir_engine::Result<T>
     where
         R: Send + 'static,
         T: Send + 'static,
@@ -439,7 +439,7 @@ impl JetStream {
     }
 
     /// Sends inputs to a storage thread; publishers whose messages it has no room for are told.
-    fn submit(&self, shard: usize, inputs: Vec<weir_engine::shard::Input>) {
+    fn submit(&self, shard: ShardId, inputs: Vec<weir_engine::shard::Input>) {
         if let Err(refused) = self.shard(shard).submit(inputs) {
             overload::refuse(self, refused);
         }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use weir_engine::LogId;
 use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::{StreamEntry, StreamStats};
 use weir_engine::stream::StreamConfig;
+use weir_engine::{LogId, ShardId};
 use weir_wire::headers;
 
 use crate::interest::{Account, Inbound, Service, Work};
@@ -21,7 +21,7 @@ use crate::jetstream::{ApiRequest, JetStream, status, traced};
 /// Stores what is published to a stream's subjects.
 pub(super) struct Ingest {
     pub jetstream: Weak<JetStream>,
-    pub shard: usize,
+    pub shard: ShardId,
     pub stream: LogId,
     pub account: Arc<Account>,
     pub name: Arc<str>,
@@ -84,7 +84,7 @@ impl Ingest {
 pub(super) struct Pull {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
-    pub shard: usize,
+    pub shard: ShardId,
     pub stream: LogId,
     pub consumer: Bytes,
     /// Whether the consumer takes none.
@@ -134,7 +134,7 @@ fn refuse_pull(js: &JetStream, account: &Arc<Account>, message: &Inbound<'_>, re
 pub(super) struct Acks {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
-    pub shard: usize,
+    pub shard: ShardId,
     pub stream: LogId,
     pub consumer: Bytes,
     /// The length of the subject up to and with the dot behind the consumer's name.

@@ -41,7 +41,7 @@ impl Reports {
             add("JetStream API queue".to_owned(), changing);
             add("JetStream API info queue".to_owned(), asking);
             add("direct gets".to_owned(), direct);
-            for number in 0..js.shards() {
+            for number in js.shards() {
                 add(format!("storage thread {number}"), js.shard(number).waiting().0 as u64);
             }
         }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use weir_engine::ShardId;
 
 use clap::Args;
 use weir_compaction::inspect::{Options, PieceReport, catalogue, frames, inspect_with, journal};
@@ -60,7 +61,7 @@ pub struct InspectArgs {
     catalogue: bool,
     /// Instead of all that, show the newest records of the journal of this shard
     #[arg(long, value_name = "SHARD", conflicts_with_all = ["segment", "stream", "subjects", "consumer", "histogram"])]
-    journal: Option<usize>,
+    journal: Option<u32>,
     /// Instead of all that, show what a segment file has in it, of the store or of a copy that has the folder's name
     #[arg(long, value_name = "FILE", conflicts_with_all = ["stream", "subjects", "consumer", "histogram"])]
     segment: Option<PathBuf>,
@@ -84,7 +85,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         return of_server(&server, args);
     }
     if let Some(shard) = args.journal {
-        let shown = journal(&args.store, shard, args.limit)?;
+        let shown = journal(&args.store, ShardId(shard), args.limit)?;
         print(&shown.newest, args.json, shown.to_text())?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use weir_backends::segment::{CopyWorth, KvCopy};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Kv, LogId, NanoTime, Seq};
+use weir_engine::{Kv, LogId, NanoTime, Seq, ShardId};
 
 use super::journal::{self, Tails};
 use super::report::{TailReport, time};
@@ -90,7 +90,7 @@ pub struct CatalogueStream {
     /// The folder that its messages are in; of rocksdb that of all its streams.
     pub folder: PathBuf,
     /// The shard it belongs to.
-    pub shard: usize,
+    pub shard: ShardId,
     /// When it was made.
     #[serde(serialize_with = "time")]
     pub created: NanoTime,
@@ -147,7 +147,7 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
     };
     problems.extend(findings.filter(of_catalogue).map(|finding| finding.to_string()));
     let mut tails = Tails::default();
-    for shard in 0..image.shards() {
+    for shard in image.shards() {
         // What of a journal is damaged, an inspection of all tells.
         if let Err(error) = journal::read(image, shard, &mut tails, &mut Vec::new()) {
             problems.push(format!("journal of shard {shard}: {error}"));
@@ -199,7 +199,7 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
     let copies = looking.copies.iter().map(copy).collect::<Vec<_>>();
     Ok(CatalogueReport {
         format_version: image.format_version(),
-        shards: image.shards(),
+        shards: image.shards().len(),
         beside: beside(&copies, &mut problems),
         copies,
         keys: keys(kv.as_ref())?,

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
-use weir_engine::{Direction, LogId, Result, Seq, Want};
+use weir_engine::{Direction, LogId, Result, Seq, ShardId, Want};
 
 use super::report::{JournalReport, TailReport};
 
@@ -34,7 +34,7 @@ impl Tails {
 /// has told of it.
 pub(super) fn read(
     image: &mut Image,
-    shard: usize,
+    shard: ShardId,
     tails: &mut Tails,
     problems: &mut Vec<String>,
 ) -> Result<JournalReport> {

@@ -89,7 +89,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
 
     let mut tails = Tails::default();
     let mut journals = Vec::new();
-    for shard in 0..image.shards() {
+    for shard in image.shards() {
         let before = problems.len();
         match journal::read(image, shard, &mut tails, &mut problems) {
             Ok(report) => journals.push(report),
@@ -149,7 +149,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
         elsewhere,
         format_version: image.format_version(),
         encrypted,
-        shards: image.shards(),
+        shards: image.shards().len(),
         disk_bytes: disk::folder_bytes(&root, &mut problems),
         path: root,
         has_journal_tail: journals.iter().any(|journal| journal.tail > 0),

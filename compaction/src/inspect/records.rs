@@ -9,7 +9,7 @@ use serde::Serialize;
 use weir_engine::json::format_time;
 use weir_engine::shard::command::Command;
 use weir_engine::stream::subject_of;
-use weir_engine::{Direction, LogId, Seq, Want, words};
+use weir_engine::{Direction, LogId, Seq, ShardId, Want, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -36,7 +36,7 @@ pub struct RecordReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalShown {
     /// The shard.
-    pub shard: usize,
+    pub shard: ShardId,
     /// The folder of its files.
     pub folder: PathBuf,
     /// How many files it has.
@@ -61,16 +61,17 @@ pub struct JournalShown {
 ///
 /// # Errors
 /// If there is no store or no such shard, a server has it open, or the journal cannot be read.
-pub fn journal(path: &Path, shard: usize, limit: usize) -> Result<JournalShown> {
+pub fn journal(path: &Path, shard: ShardId, limit: usize) -> Result<JournalShown> {
     let looking = Looking::at(path, None)?;
     let shards = looking.image.shards();
-    if shard >= shards {
+    if !shards.contains(&shard) {
+        let shards = shards.len();
         return Err(Error::NoSuchShard { shard, shards });
     }
     let journal = looking.image.journal(shard).map_err(Error::Unreadable)?;
     let extent = journal.reader.extent();
     let covered = journal.covered.unwrap_or(0);
-    let log = LogId(1 + shard as u64).to_string();
+    let log = shard.journal().to_string();
     let folder = looking.store.root().join("segment/logs").join(log);
     let mut shown = JournalShown {
         shard,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
-use weir_engine::{NanoTime, Seq};
+use weir_engine::{NanoTime, Seq, ShardId};
 
 use super::histogram::Histogram;
 
@@ -74,7 +74,7 @@ pub struct LossReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JournalReport {
     /// The shard.
-    pub shard: usize,
+    pub shard: ShardId,
     /// The first record it still holds.
     pub first: u64,
     /// The last record it ever held.
@@ -103,7 +103,7 @@ pub struct StreamReport {
     /// Its log, as the files are named: 16 hexadecimal digits.
     pub log: String,
     /// The shard it belongs to.
-    pub shard: usize,
+    pub shard: ShardId,
     /// `segment` or `rocksdb`.
     pub backend: String,
     /// `sync`, `interval:<duration>` or `os`.

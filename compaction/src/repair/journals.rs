@@ -2,7 +2,7 @@
 //! logs have them.
 
 use weir_backends::root::StoreDir;
-use weir_engine::{Kind, LogId};
+use weir_engine::Kind;
 
 use super::quarantine::Quarantine;
 use super::report::{Action, Doing};
@@ -19,11 +19,11 @@ pub(super) fn give_up(
     let mut given_up = Vec::new();
     {
         let looking = Looking::at(store.root(), None)?;
-        for shard in 0..looking.image.shards() {
+        for shard in looking.image.shards() {
             let Err(error) = looking.image.journal(shard) else {
                 continue;
             };
-            let log = LogId(1 + shard as u64);
+            let log = shard.journal();
             let folder = store.root().join("segment/logs").join(log.to_string());
             // Of what the system or a later version keeps from us, nothing is known to be bad.
             if error.kind == Kind::Damaged && folder.exists() {

@@ -102,7 +102,7 @@ fn keep_bookkeeping(looking: &Looking, plan: &mut Plan) {
     for folder in ["kv", "kv2"] {
         kept.push((segment.join(folder), why.to_owned()));
     }
-    for shard in 0..looking.image.shards() {
+    for shard in looking.image.shards() {
         let has_tail = looking
             .image
             .journal(shard)
@@ -112,7 +112,7 @@ fn keep_bookkeeping(looking: &Looking, plan: &mut Plan) {
                 "the journal of shard {shard}, which has what came after the last checkpoint; it goes with the catalogue (segment/kv and \
                  segment/kv2), and is put back with that"
             );
-            kept.push((segment.join("logs").join(LogId(1 + shard as u64).to_string()), why));
+            kept.push((segment.join("logs").join(shard.journal().to_string()), why));
         }
     }
     kept.retain(|(path, _)| path.is_dir());
@@ -125,7 +125,7 @@ fn keep_bookkeeping(looking: &Looking, plan: &mut Plan) {
 /// nothing at all, is left.
 fn find_emptied(looking: &Looking, left: &BTreeSet<LogId>, plan: &mut Plan) -> Result<()> {
     let image = &looking.image;
-    if (0..image.shards()).any(|shard| image.journal(shard).is_err()) {
+    if image.shards().into_iter().any(|shard| image.journal(shard).is_err()) {
         // Such a journal may have streams that nothing else tells of.
         return Ok(());
     }
@@ -427,7 +427,7 @@ fn find_losses(looking: &Looking, report: &verify::Report, plan: &mut Plan) {
             plan.bad.push((file.clone(), found.text.clone()));
         }
         if let (What::Journal, Some(shard)) = (found.what, found.shard) {
-            let journal = LogId(1 + shard as u64).to_string();
+            let journal = shard.journal().to_string();
             let folder = looking.store.root().join("segment/logs").join(journal);
             if folder.is_dir() {
                 plan.bad.push((folder, found.text.clone()));

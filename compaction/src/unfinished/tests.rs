@@ -23,13 +23,13 @@ fn each_durability_is_told_what_it_may_have_cost() {
         within.contains("unless the power failed within 2s of the answer"),
         "{within}"
     );
-    let sync = of_journal(1, "9 bytes", &[]);
+    let sync = of_journal(ShardId(1), "9 bytes", &[]);
     assert!(
         sync.ends_with("if it never finished nobody was answered for it"),
         "{sync}"
     );
     let names: Vec<String> = ["A", "B", "C", "D"].map(String::from).into();
-    let others = of_journal(1, "9 bytes", &names);
+    let others = of_journal(ShardId(1), "9 bytes", &names);
     assert!(
         others.ends_with("it may have messages (A, B, C and others)"),
         "{others}"

@@ -8,7 +8,7 @@ use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
 use weir_engine::stream::settings::Durability;
-use weir_engine::{Check, EntryRef, LogId, Place, Result, Seq, words};
+use weir_engine::{Check, EntryRef, LogId, Place, Result, Seq, ShardId, words};
 
 use super::report::{Finds, Found, JournalChecked, What};
 use super::{Meter, lines};
@@ -86,7 +86,7 @@ impl Check for Pass<'_, '_> {
 /// If it cannot be read at all.
 pub(super) fn check(
     image: &Image,
-    shard: usize,
+    shard: ShardId,
     root: &Path,
     tails: &mut Tails,
     finds: &mut Finds,
@@ -186,7 +186,7 @@ pub(super) fn check(
 }
 
 /// The streams of a shard the messages of which are answered before they are on disk.
-fn answered_before_a_sync(image: &Image, shard: usize) -> Vec<String> {
+fn answered_before_a_sync(image: &Image, shard: ShardId) -> Vec<String> {
     let of_it = image.entries().into_iter().filter(|entry| entry.shard == shard);
     let before = of_it.filter(|entry| entry.settings.durability != Durability::Sync);
     before.map(|entry| entry.name.to_string()).collect()

@@ -152,7 +152,7 @@ pub fn verify(
         let shown = image.stream(*id).and_then(|shown| shown.stream);
         of += shown.map_or(0, |stream| stream.log_reader().check_bytes());
     }
-    for shard in 0..image.shards() {
+    for shard in image.shards() {
         of += image.journal(shard).map_or(0, |journal| journal.reader.check_bytes());
     }
     if let Some(ahead) = &ahead {
@@ -167,7 +167,7 @@ pub fn verify(
     let mut meter = Meter::new(of, &mut progress);
     // Also for single streams: they are compared with what it has for them.
     let (mut tails, mut journals) = (Tails::default(), Vec::new());
-    for shard in 0..image.shards() {
+    for shard in image.shards() {
         let checked = journal::check(image, shard, &root, &mut tails, &mut finds, &mut meter);
         journals.push(checked.map_err(Error::Unreadable)?);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use weir_engine::Seq;
+use weir_engine::{Seq, ShardId};
 
 /// What is listed at most; of more than these only the number is told.
 pub const FOUND_MAX: usize = 10_000;
@@ -59,7 +59,7 @@ pub struct StreamChecked {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JournalChecked {
     /// The shard.
-    pub shard: usize,
+    pub shard: ShardId,
     /// Records that are whole.
     pub records: u64,
 }
@@ -122,7 +122,7 @@ pub struct Found {
     pub consumer: Option<String>,
     /// The shard, of a journal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shard: Option<usize>,
+    pub shard: Option<ShardId>,
     /// The file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,

@@ -72,7 +72,7 @@ impl Store {
     pub fn fill(&self, origin: Origin, first: Seq) -> Result<Filling> {
         let number = self.shard_for(&origin.account, &origin.config.name);
         let mut filling = Filling {
-            shard: self.shard(number).clone(),
+            shard: self.shard(number),
             fetches: self.fetches(number),
             catalogue: Arc::clone(self.catalogue()),
             id: self.allocate_id(),

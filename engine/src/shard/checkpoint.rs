@@ -174,7 +174,7 @@ impl Shard {
 
     /// The writes of a checkpoint are lost: the next one has to write them again. The journal still has everything.
     fn checkpoint_failed(&mut self, error: &Error) {
-        tracing::error!(shard = self.number, "no checkpoint, later then: {error}");
+        tracing::error!(shard = %self.number, "no checkpoint, later then: {error}");
         self.keeping_failed();
         let removing = std::mem::take(&mut self.checkpoint.removing);
         self.checkpoint.deleted.extend(removing);
@@ -217,7 +217,7 @@ impl Shard {
         // Everything is on disk: what the journal's files take beyond its records nobody needs before the next start.
         if let Err(error) = self.commit.tidy() {
             tracing::warn!(
-                shard = self.number,
+                shard = %self.number,
                 "the journal keeps room that it has no use for: {error}"
             );
         }

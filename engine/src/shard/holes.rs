@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
-use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq, ShardId};
 use crate::words;
 
 /// The prefix of the keys that hold, for each shard, up to which record a checkpoint covers its journal (8 bytes, little
@@ -21,7 +21,7 @@ pub const JOURNAL_PREFIX: &[u8] = b"journal/";
 const JOURNAL_KEPT_BYTES: u64 = 256 << 20;
 
 /// The key of [`JOURNAL_PREFIX`] for a shard.
-pub fn covered_key(shard: usize) -> Bytes {
+pub fn covered_key(shard: ShardId) -> Bytes {
     [JOURNAL_PREFIX, shard.to_string().as_bytes()].concat().into()
 }
 
@@ -33,7 +33,7 @@ pub fn covered_of(value: &[u8]) -> Option<Seq> {
 
 /// The key, behind [`FINDING_PREFIX`](crate::finding::FINDING_PREFIX), of the finding that a shard's journal lacks records, the first of
 /// which is this one.
-pub fn hole_key(shard: usize, first: Seq) -> String {
+pub fn hole_key(shard: ShardId, first: Seq) -> String {
     format!("journal-{shard}-{first:020}")
 }
 

@@ -229,13 +229,15 @@ pub enum Refused {
     Gone(Vec<Input>),
 }
 
-/// A way to a shard, for any thread.
+/// A way to a shard, for any thread. Of one that has ended, whatever is asked of it is answered as [`Closed`](Kind::Closed).
 #[derive(Clone)]
-pub struct ShardHandle {
+pub struct ShardHandle(Arc<Way>);
+
+struct Way {
     sender: Sender<Vec<Input>>,
     load: Arc<Load>,
     limits: QueueLimits,
-    pub(super) window: Window<Shard>,
+    window: Window<Shard>,
 }
 
 impl ShardHandle {
@@ -243,25 +245,35 @@ impl ShardHandle {
     pub(crate) fn new(limits: QueueLimits) -> (Self, Inbox<Vec<Input>>, Arc<Load>) {
         let (sender, inbox) = inbox();
         let load = Arc::new(Load::default());
-        let handle = Self {
+        let way = Way {
             sender,
             load: load.clone(),
             limits,
             window: Window::new(),
         };
-        (handle, inbox, load)
+        (Self(Arc::new(way)), inbox, load)
+    }
+
+    /// That of a shard which has ended.
+    pub(crate) fn ended() -> Self {
+        Self::new(QueueLimits::default()).0
+    }
+
+    /// Where others look into the shard.
+    pub(super) fn window(&self) -> &Window<Shard> {
+        &self.0.window
     }
 
     /// How many inputs wait, and the bytes of the messages among them.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {
-        let (messages, bytes) = (&self.load.messages, &self.load.bytes);
+        let (messages, bytes) = (&self.0.load.messages, &self.0.load.bytes);
         (messages.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
     }
 
     /// Whether nothing waits that may change something, of what the caller has handed over at least.
     pub(super) fn is_idle(&self) -> bool {
-        self.load.changes.load(Ordering::Relaxed) == 0
+        self.0.load.changes.load(Ordering::Relaxed) == 0
     }
 
     /// Hands over inputs, which are done in their order.
@@ -269,8 +281,8 @@ impl ShardHandle {
     /// # Errors
     /// The inputs come back when too much waits already, or the shard has ended.
     pub fn submit(&self, inputs: Vec<Input>) -> std::result::Result<(), Refused> {
-        if self.load.messages.load(Ordering::Relaxed) > self.limits.messages
-            || self.load.bytes.load(Ordering::Relaxed) > self.limits.bytes
+        let Way { load, limits, .. } = &*self.0;
+        if load.messages.load(Ordering::Relaxed) > limits.messages || load.bytes.load(Ordering::Relaxed) > limits.bytes
         {
             return Err(Refused::Busy(inputs));
         }
@@ -285,8 +297,9 @@ impl ShardHandle {
 
     /// Hands over one input, however full the queue is: for what is rare and must not be lost.
     pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
-        self.load.put(&inputs);
-        self.sender.send(inputs).inspect_err(|refused| self.load.taken(refused))
+        let Way { sender, load, .. } = &*self.0;
+        load.put(&inputs);
+        sender.send(inputs).inspect_err(|refused| load.taken(refused))
     }
 
     /// Runs `work` on the shard's thread, then `done` with its result, once what it did is durable.

@@ -9,12 +9,12 @@ use crate::shard::commit::Commit;
 use crate::shard::syncing::Syncing;
 use crate::store::Environment;
 use crate::stream::messages::TurnNumber;
-use crate::types::{Record, Seq};
+use crate::types::{Record, Seq, ShardId};
 
 /// A log that nobody else writes.
 pub(crate) struct LocalJournal {
     /// The shard's number.
-    number: usize,
+    number: ShardId,
     env: Arc<Environment>,
     log: Box<dyn Log>,
     /// Who syncs it beside the shard, once somebody had to.
@@ -23,7 +23,7 @@ pub(crate) struct LocalJournal {
 
 impl LocalJournal {
     /// That log, which was opened.
-    pub fn of(number: usize, env: Arc<Environment>, log: Box<dyn Log>) -> Box<dyn Commit> {
+    pub fn of(number: ShardId, env: Arc<Environment>, log: Box<dyn Log>) -> Box<dyn Commit> {
         Box::new(Self {
             number,
             env,
@@ -46,7 +46,7 @@ impl Commit for LocalJournal {
             match Syncing::begin(self.number, sync, self.env.clone(), wake.clone()) {
                 Ok(syncing) => self.syncing = Some(syncing),
                 Err(error) => {
-                    tracing::warn!(shard = self.number, "syncing without a thread of its own: {error}");
+                    tracing::warn!(shard = %self.number, "syncing without a thread of its own: {error}");
                     return false;
                 }
             }

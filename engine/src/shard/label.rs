@@ -10,7 +10,7 @@ use crate::shard::snapshot::StreamSnapshot;
 use crate::stream::StreamConfig;
 use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 
 /// Bytes that a label is shorter than it may be: a backend that encrypts it makes it longer.
 const LABEL_SPARE: usize = 64;
@@ -77,7 +77,7 @@ impl LogLabel {
     }
 
     /// The stream as it was made; `None` if the label does not tell its configuration.
-    pub(crate) fn snapshot(&self, shard: usize, position: Seq) -> Option<StreamSnapshot> {
+    pub(crate) fn snapshot(&self, shard: ShardId, position: Seq) -> Option<StreamSnapshot> {
         let config = self.config.clone()?;
         Some(StreamSnapshot {
             id: self.id,

@@ -23,7 +23,7 @@ impl Shard {
             .begin(format!("weir-free-{}", self.number), Box::new(work))
         {
             Ok(errand) => self.giving_back = Some(errand),
-            Err(error) => tracing::warn!(shard = self.number, "memory was given back without a thread: {error}"),
+            Err(error) => tracing::warn!(shard = %self.number, "memory was given back without a thread: {error}"),
         }
     }
 }

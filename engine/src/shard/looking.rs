@@ -38,7 +38,7 @@ impl ShardHandle {
         if !self.is_idle() {
             return None;
         }
-        self.window.look(|shard| {
+        self.window().look(|shard| {
             // What came meanwhile is taken off the queue under the same lock.
             if !self.is_idle() || !shard.is_settled() {
                 return None;

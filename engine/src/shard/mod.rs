@@ -55,7 +55,7 @@ use crate::reject;
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
+use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq, ShardId};
 use checkpoint::Checkpoint;
 use commit::Commit;
 use emit::{ConsumerName, Emit, Status, Ticket};
@@ -74,7 +74,7 @@ const STUMBLE_PAUSE: Nanos = SECOND;
 
 /// Everything that one shard owns.
 pub(crate) struct Shard {
-    number: usize,
+    number: ShardId,
     env: Arc<Environment>,
     /// What makes its turns facts.
     commit: Box<dyn Commit>,
@@ -404,7 +404,7 @@ impl Shard {
 
     /// Its number.
     #[cfg(feature = "conformance")]
-    pub fn number(&self) -> usize {
+    pub fn number(&self) -> ShardId {
         self.number
     }
 

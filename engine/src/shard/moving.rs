@@ -52,7 +52,7 @@ impl Shard {
             .needs()
             .map(|(id, records)| (id, Needs { records, moved: None }));
         tracing::warn!(
-            shard = self.number,
+            shard = %self.number,
             bytes = extent.bytes,
             "the journal is long because streams are offline: what they need of it is moved to its end"
         );
@@ -98,7 +98,7 @@ impl Shard {
             Ok(()) => {}
             Err(error) if matches!(error.kind, Kind::Full | Kind::Invalid) => {
                 tracing::error!(
-                    shard = self.number,
+                    shard = %self.number,
                     "the journal is kept as it is for streams that are offline: {error}"
                 );
                 return Ok(());

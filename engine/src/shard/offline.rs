@@ -19,7 +19,7 @@ use crate::shard::{load, recover};
 use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
+use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq, ShardId};
 
 /// How long an offline stream waits before it is opened anew, the first time; twice as long each time after.
 const RETRY_FIRST: Nanos = SECOND;
@@ -461,7 +461,7 @@ fn reason(error: &Error) -> Arc<str> {
 fn open_anew(
     env: &Arc<Environment>,
     journal: &dyn LogReader,
-    number: usize,
+    number: ShardId,
     id: LogId,
     last: Seq,
     now: NanoTime,

@@ -21,7 +21,7 @@ use crate::shard::{Shard, keep_ledger};
 use crate::store::{Environment, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Durability, Settings};
-use crate::types::{Entry, LogId, NanoTime, Seq};
+use crate::types::{Entry, LogId, NanoTime, Seq, ShardId};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
@@ -31,8 +31,8 @@ const CREATION_MIN: u64 = 64;
 const REPLAY_RECORDS: usize = 8192;
 
 /// The log that holds a shard's journal. Streams' logs have ids above all of these.
-pub(crate) fn journal_id(shard: usize) -> LogId {
-    LogId(1 + shard as u64)
+pub(crate) fn journal_id(shard: ShardId) -> LogId {
+    shard.journal()
 }
 
 impl Shard {
@@ -41,7 +41,7 @@ impl Shard {
     ///
     /// # Errors
     /// If the journal or the catalogue cannot be read, or a backend must be opened anew.
-    pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
+    pub fn open(number: ShardId, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
         let root = env.backend(BackendKind::Segment)?;
         if let Some(bytes) = root.kv().get(LAST_ID_KEY)?
             && let Ok(last) = <[u8; 8]>::try_from(&bytes[..])
@@ -62,7 +62,7 @@ impl Shard {
     }
 
     /// A shard of which nothing is known.
-    pub(crate) fn empty(number: usize, env: Arc<Environment>, commit: Box<dyn Commit>) -> Self {
+    pub(crate) fn empty(number: ShardId, env: Arc<Environment>, commit: Box<dyn Commit>) -> Self {
         Self {
             number,
             generation: env.generation(),
@@ -104,7 +104,7 @@ impl Shard {
     /// # Errors
     /// As [`Shard::open`].
     pub(super) fn open_on(
-        number: usize,
+        number: ShardId,
         env: Arc<Environment>,
         commit: Box<dyn Commit>,
         recovery: &Recovery,
@@ -112,14 +112,14 @@ impl Shard {
     ) -> Result<Self> {
         if recovery.torn_bytes > 0 && !env.is_reading() {
             tracing::info!(
-                shard = number,
+                shard = %number,
                 bytes = recovery.torn_bytes,
                 "cut an unfinished write off the journal: nobody was answered for it, but of streams that are answered before a sync, and if it was \
                  damaged later"
             );
         }
         for damage in &recovery.damage {
-            tracing::error!(shard = number, "damaged journal: {damage}");
+            tracing::error!(shard = %number, "damaged journal: {damage}");
         }
         env.catalogue.hide_ids(hidden_ids(recovery));
         let mut shard = Self::empty(number, env, commit);
@@ -148,7 +148,7 @@ impl Shard {
             shard.env.catalogue.insert(stream, number);
         }
         if kept && let Err(error) = shard.env.backend(BackendKind::Segment)?.sync() {
-            tracing::error!(shard = number, "noting what is lost: {error}");
+            tracing::error!(shard = %number, "noting what is lost: {error}");
         }
         shard.find_misplaced();
         shard.schedule(now);
@@ -477,7 +477,7 @@ impl Shard {
             && !self.env.is_reading()
         {
             tracing::info!(
-                shard = self.number,
+                shard = %self.number,
                 messages,
                 "cut an unfinished atomic batch off the journal: nobody was answered for it"
             );
@@ -490,7 +490,7 @@ impl Shard {
             self.tell_of_untold(now)?;
         }
         if replayed > 0 {
-            tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
+            tracing::info!(shard = %self.number, commands = replayed, "applied the journal's tail");
         }
         // What no checkpoint has yet counts for the next one, or a process that is killed again and again would have more to
         // apply each time.

@@ -29,7 +29,7 @@ use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Environment, KnownLog, MoveSeen};
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::types::{Entry, LogId, NanoTime, Nanos, Record, SECOND, Seq};
+use crate::types::{Entry, LogId, NanoTime, Nanos, Record, SECOND, Seq, ShardId};
 
 /// The prefix of the keys that note which backends may have a log of a stream. The value is the shard's number and the storage that
 /// the stream had and is to have.
@@ -300,7 +300,7 @@ struct Copy {
     env: Arc<Environment>,
     /// How often a backend without journals had been let go of when it began.
     discards: u64,
-    shard: usize,
+    shard: ShardId,
     from: Settings,
     /// As whose log it is made; taken when that is done.
     who: Option<Identity>,
@@ -487,7 +487,7 @@ fn key(id: LogId) -> Bytes {
     [RELOCATING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-fn note(id: LogId, shard: usize, from: &Settings, to: &Settings) -> KvWrite {
+fn note(id: LogId, shard: ShardId, from: &Settings, to: &Settings) -> KvWrite {
     (key(id), Some(crate::json::to_json(&(shard, from, to))))
 }
 
@@ -805,7 +805,7 @@ impl Shard {
         kv.scan(RELOCATING_PREFIX, None, &mut |name, value| {
             let id = std::str::from_utf8(&name[RELOCATING_PREFIX.len()..]).ok();
             let id = id.and_then(|id| id.parse::<LogId>().ok());
-            match (id, crate::json::from_json::<(usize, Settings, Settings)>(value)) {
+            match (id, crate::json::from_json::<(ShardId, Settings, Settings)>(value)) {
                 (Some(id), Ok((shard, from, to))) if shard == self.number => notes.push((id, from, to)),
                 (Some(_), Ok(_)) => {}
                 _ => tracing::error!(key = ?Bytes::copy_from_slice(name), "is no note of a move, and is left as it is"),

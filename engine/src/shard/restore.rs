@@ -20,7 +20,7 @@ use crate::stream::checks::full;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Marks, Message, Storage, Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 
 /// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
 const RESTORING_PREFIX: &[u8] = b"restoring/";
@@ -50,7 +50,7 @@ fn key(id: LogId) -> Bytes {
 }
 
 /// A note of a log that is to go at the next start, unless a stream has it then.
-pub(super) fn to_remove(id: LogId, shard: usize, settings: &Settings) -> KvWrite {
+pub(super) fn to_remove(id: LogId, shard: ShardId, settings: &Settings) -> KvWrite {
     (key(id), Some(crate::json::to_json(&(shard, settings))))
 }
 
@@ -298,7 +298,7 @@ impl Shard {
         self.remove_broken_off()?;
         let kv = self.env.backend(BackendKind::Segment)?.kv();
         for (id, value) in unfinished(kv.as_ref())? {
-            let (shard, settings) = match crate::json::from_json::<(usize, Settings)>(&value) {
+            let (shard, settings) = match crate::json::from_json::<(ShardId, Settings)>(&value) {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(log = %id, "what is noted of its restore is left as it is: {error}");

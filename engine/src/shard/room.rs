@@ -149,9 +149,9 @@ impl Shard {
             return;
         }
         match &told {
-            Some(why) => tracing::error!(shard = self.number, "{why}"),
+            Some(why) => tracing::error!(shard = %self.number, "{why}"),
             None => tracing::warn!(
-                shard = self.number,
+                shard = %self.number,
                 "there is room on the disk again: publishing goes on"
             ),
         }

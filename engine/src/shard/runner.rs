@@ -60,8 +60,8 @@ impl Runner {
     ) -> Self {
         Self {
             clocks: Clocks::new(&shard.env, shard.time),
-            entropy: mix(shard.env.entropy.wrapping_add(shard.number as u64)),
-            shard: handle.window.hold(shard),
+            entropy: mix(shard.env.entropy.wrapping_add(u64::from(shard.number.0))),
+            shard: handle.window().hold(shard),
             inbox,
             load,
             outlet,
@@ -105,7 +105,7 @@ impl Runner {
         }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
         if let Err(error) = self.turn(inputs) {
-            tracing::error!(shard = self.shard.number, "storage failed: {error}");
+            tracing::error!(shard = %self.shard.number, "storage failed: {error}");
             if closing {
                 return false;
             }
@@ -114,7 +114,7 @@ impl Runner {
             return true;
         }
         if closing && let Err(error) = self.shard.close(self.clocks.now()) {
-            tracing::error!(shard = self.shard.number, "closing: {error}");
+            tracing::error!(shard = %self.shard.number, "closing: {error}");
         }
         !closing
     }
@@ -286,7 +286,7 @@ impl Runner {
         let was_suspended = self.shard.is_suspended();
         let events = match contained(|| self.shard.reopen(now)) {
             Ok(()) => {
-                tracing::warn!(shard = self.shard.number, "storage opened anew");
+                tracing::warn!(shard = %self.shard.number, "storage opened anew");
                 self.shard.env.catalogue.set_trouble(self.shard.number, None);
                 match was_suspended {
                     true => self.shard.online(),

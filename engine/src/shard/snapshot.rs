@@ -15,7 +15,7 @@ use crate::stream::dedup::{pack_id, unpack_ids};
 use crate::stream::removal::Removal;
 use crate::stream::settings::Settings;
 use crate::stream::{Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Seq, ShardId};
 
 /// The prefix of the keys that hold [`StreamSnapshot`]s.
 pub const STREAM_PREFIX: &[u8] = b"stream/";
@@ -51,7 +51,7 @@ pub struct StreamSnapshot {
     /// Its storage.
     pub settings: Settings,
     /// The shard it belongs to.
-    pub shard: usize,
+    pub shard: ShardId,
     /// When it was made.
     pub created: NanoTime,
     /// The last sequence given.
@@ -134,7 +134,7 @@ impl StreamSnapshot {
     }
 
     /// What to keep of a stream now.
-    pub(crate) fn of(stream: &Stream, shard: usize, position: Seq) -> Self {
+    pub(crate) fn of(stream: &Stream, shard: ShardId, position: Seq) -> Self {
         let messages = &stream.messages;
         Self {
             id: messages.id.0,

@@ -18,7 +18,7 @@ use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use crate::store::{ClosedLog, Environment, SKIPPED_IDS, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Nanos, SECOND};
+use crate::types::{LogId, NanoTime, Nanos, SECOND, ShardId};
 
 /// How long such a shard waits before it is opened anew, the first time; twice as long each time after. Trying costs
 /// little, as it ends at the journal.
@@ -69,7 +69,7 @@ impl Shard {
     ///
     /// # Errors
     /// If not even the catalogue can be read.
-    pub(crate) fn open_or_suspend(number: usize, env: &Arc<Environment>, now: NanoTime) -> Result<Self> {
+    pub(crate) fn open_or_suspend(number: ShardId, env: &Arc<Environment>, now: NanoTime) -> Result<Self> {
         let error = match Self::open(number, env.clone(), now) {
             Ok(shard) => return Ok(shard),
             Err(error) => error,
@@ -83,7 +83,7 @@ impl Shard {
             env.catalogue.hide_ids(SKIPPED_IDS);
         }
         shard.suspended = Some(Suspended::new(why.clone(), None, has_journal, now));
-        tracing::error!(shard = number, "{why}");
+        tracing::error!(shard = %number, "{why}");
         env.catalogue.set_trouble(number, Some(why.to_string()));
         Ok(shard)
     }
@@ -122,13 +122,13 @@ impl Shard {
             suspended.wait = suspended.wait.saturating_mul(2).min(RETRY_MAX);
             suspended.retry_at = now.saturating_add(suspended.wait);
             if suspended.why != why {
-                tracing::error!(shard = self.number, "{why}");
+                tracing::error!(shard = %self.number, "{why}");
                 let before = std::mem::replace(&mut suspended.why, why.clone());
                 self.offline.retell(&before, &why, &self.env.catalogue);
             }
             return Vec::new();
         }
-        tracing::error!(shard = self.number, "{why}");
+        tracing::error!(shard = %self.number, "{why}");
         let mut fresh = Self::empty(self.number, self.env.clone(), closed(self.number, &self.env));
         let has_journal = fresh.take_readable(&why, now);
         let mut events = Vec::new();
@@ -249,11 +249,11 @@ impl Shard {
 }
 
 /// What takes nothing.
-pub(super) fn closed(number: usize, env: &Arc<Environment>) -> Box<dyn Commit> {
+pub(super) fn closed(number: ShardId, env: &Arc<Environment>) -> Box<dyn Commit> {
     LocalJournal::of(number, env.clone(), Box::new(ClosedLog))
 }
 
-fn reason(number: usize, cause: Option<&str>, error: &Error) -> Arc<str> {
+fn reason(number: ShardId, cause: Option<&str>, error: &Error) -> Arc<str> {
     match cause {
         Some(cause) => format!("storage thread {number} failed: {cause}; opening it anew: {error}"),
         None => format!("storage thread {number} cannot be opened: {error}"),
@@ -262,12 +262,12 @@ fn reason(number: usize, cause: Option<&str>, error: &Error) -> Arc<str> {
 }
 
 /// Opens a shard for reading only; answers whether its journal could be read, too.
-fn read_streams(number: usize, env: &Arc<Environment>, why: &Arc<str>, now: NanoTime) -> Option<(Shard, bool)> {
+fn read_streams(number: ShardId, env: &Arc<Environment>, why: &Arc<str>, now: NanoTime) -> Option<(Shard, bool)> {
     let read = env.to_read(why)?;
     let opened = contained(|| open_to_read(number, &read, now));
     opened
         .map(|(shard, journal)| (shard, journal.is_ok()))
-        .inspect_err(|error| tracing::warn!(shard = number, "its streams cannot be read meanwhile: {error}"))
+        .inspect_err(|error| tracing::warn!(shard = %number, "its streams cannot be read meanwhile: {error}"))
         .ok()
 }
 
@@ -276,7 +276,11 @@ fn read_streams(number: usize, env: &Arc<Environment>, why: &Arc<str>, now: Nano
 ///
 /// # Errors
 /// If the catalogue cannot be read.
-pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime) -> Result<(Shard, Result<Recovery>)> {
+pub(crate) fn open_to_read(
+    number: ShardId,
+    read: &Arc<Environment>,
+    now: NanoTime,
+) -> Result<(Shard, Result<Recovery>)> {
     let root = read.backend(BackendKind::Segment)?;
     let existing = LogOptions {
         existing: true,
@@ -297,7 +301,7 @@ pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime
         }
         Err(error) => {
             tracing::warn!(
-                shard = number,
+                shard = %number,
                 "what its streams have is read without the journal: {error}"
             );
             let nothing = Recovery {

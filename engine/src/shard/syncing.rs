@@ -13,6 +13,7 @@ use crate::shard::offline::contained;
 use crate::shard::{Input, ShardHandle};
 use crate::store::Environment;
 use crate::stream::messages::TurnNumber;
+use crate::types::ShardId;
 
 /// Who syncs: a thread, or whoever steps the store.
 pub(super) struct Syncing {
@@ -89,7 +90,7 @@ impl Syncing {
     ///
     /// # Errors
     /// If its thread cannot be started.
-    pub fn begin(number: usize, sync: SyncBeside, env: Arc<Environment>, handle: ShardHandle) -> io::Result<Self> {
+    pub fn begin(number: ShardId, sync: SyncBeside, env: Arc<Environment>, handle: ShardHandle) -> io::Result<Self> {
         let is_stepped = env.errands.are_stepped();
         let shared = Arc::new(Shared {
             sync,

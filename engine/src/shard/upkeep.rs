@@ -184,7 +184,7 @@ impl Shard {
         };
         match self.env.errands.begin_paced(name, Box::new(piece), rest) {
             Ok(errand) => self.tending.running = Some(Running { id, signs, errand }),
-            Err(error) => tracing::error!(shard = self.number, "starting a thread to reclaim storage: {error}"),
+            Err(error) => tracing::error!(shard = %self.number, "starting a thread to reclaim storage: {error}"),
         }
     }
 

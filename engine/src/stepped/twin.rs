@@ -17,11 +17,11 @@ use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_stream, replay_one};
 use crate::shard::recover::journal_id;
 use crate::shard::snapshot::StreamSnapshot;
-use crate::shard::{InTurn, Shard};
-use crate::store::{Environment, OpenBackend, StoreOptions};
+use crate::shard::{InTurn, Runner, Shard};
+use crate::store::{Environment, OpenBackend, StoreOptions, local_shards};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{Entry, LogId, NanoTime, Record, Seq};
+use crate::types::{Entry, LogId, NanoTime, Record, Seq, ShardId};
 
 /// Differences that are told of one comparison.
 const TOLD: usize = 8;
@@ -33,14 +33,17 @@ pub struct Twin {
     env: Arc<Environment>,
     streams: BTreeMap<LogId, Stream>,
     /// Of each shard, the last record of its journal that this has, and how often the shard had been opened then.
-    seen: Vec<(Seq, u64)>,
+    seen: BTreeMap<ShardId, (Seq, u64)>,
 }
 
 impl Twin {
     /// Of a store with these options, which has that many shards; what it has is copied when a shard is first [visited](Self::visit).
     pub fn new(open: OpenBackend, options: StoreOptions) -> Self {
         Self {
-            seen: vec![(0, NEVER); options.shards],
+            seen: local_shards(options.shards)
+                .into_iter()
+                .map(|id| (id, (0, NEVER)))
+                .collect(),
             env: Environment::new(open, options, Errands::stepped()),
             streams: BTreeMap::new(),
         }
@@ -52,12 +55,10 @@ impl Twin {
     /// If something of it cannot be read or written.
     pub fn of(store: &mut SteppedStore, open: OpenBackend, options: StoreOptions) -> Result<Self> {
         let mut twin = Self::new(open, options);
-        twin.seen.resize(store.runners.len(), (0, NEVER));
-        for (number, runner) in store.runners.iter_mut().enumerate() {
-            if let Some(runner) = runner {
-                let (shard, openings) = runner.shard();
-                twin.copy_shard(number, shard, openings)?;
-            }
+        twin.seen = store.store.shards().into_iter().map(|id| (id, (0, NEVER))).collect();
+        for (number, runner) in &mut store.runners {
+            let (shard, openings) = runner.shard();
+            twin.copy_shard(*number, shard, openings)?;
         }
         Ok(twin)
     }
@@ -93,7 +94,7 @@ impl Twin {
     /// If it cannot be written.
     pub fn hand_over(mut self) -> Result<()> {
         let (now, shards) = ((self.env.clock)(), self.seen.len());
-        for number in 0..shards {
+        for number in local_shards(shards) {
             let root = self.env.backend(BackendKind::Segment)?;
             let (journal, _) = root.open(journal_id(number), &LogOptions::default())?;
             let mut shard = Shard::empty(
@@ -118,8 +119,13 @@ impl Twin {
         Ok(())
     }
 
-    fn copy_shard(&mut self, number: usize, shard: &mut Shard, openings: u64) -> Result<()> {
-        self.seen[number] = (shard.position(), openings);
+    /// How much it has of a shard.
+    fn seen(&self, shard: ShardId) -> (Seq, u64) {
+        self.seen.get(&shard).copied().unwrap_or((0, NEVER))
+    }
+
+    fn copy_shard(&mut self, number: ShardId, shard: &mut Shard, openings: u64) -> Result<()> {
+        self.seen.insert(number, (shard.position(), openings));
         let now = (self.env.clock)();
         for (id, stream) in shard.journaled() {
             let position = stream.position;
@@ -174,11 +180,10 @@ impl Twin {
     /// # Errors
     /// If a record cannot be read or applied.
     pub fn follow(&mut self, store: &mut SteppedStore) -> Result<()> {
-        for (number, runner) in store.runners.iter_mut().enumerate() {
-            let Some(runner) = runner else { continue };
+        for (&number, runner) in &mut store.runners {
             let is_broken = runner.is_broken();
             let (shard, openings) = runner.shard();
-            if is_broken && openings != self.seen[number].1 {
+            if is_broken && openings != self.seen(number).1 {
                 self.forget_shard(number)?;
             } else {
                 self.follow_shard(number, shard, openings)?;
@@ -187,9 +192,9 @@ impl Twin {
         Ok(())
     }
 
-    fn follow_shard(&mut self, number: usize, shard: &mut Shard, openings: u64) -> Result<()> {
+    fn follow_shard(&mut self, number: ShardId, shard: &mut Shard, openings: u64) -> Result<()> {
         let now = (self.env.clock)();
-        let (seen, opened) = self.seen[number];
+        let (seen, opened) = self.seen(number);
         if openings != opened {
             self.forget_shard(number)?;
             return self.copy_shard(number, shard, openings);
@@ -210,7 +215,7 @@ impl Twin {
             self.forget_shard(number)?;
             return self.copy_shard(number, shard, openings);
         }
-        self.seen[number].0 = shard.position();
+        self.seen.insert(number, (shard.position(), opened));
         for entry in entries {
             let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
             if matches!(command, Command::DeleteStream) {
@@ -236,7 +241,7 @@ impl Twin {
         crate::store::remove_log(self.env.backend(settings.backend)?.as_ref(), id, &settings)
     }
 
-    fn forget_shard(&mut self, number: usize) -> Result<()> {
+    fn forget_shard(&mut self, number: ShardId) -> Result<()> {
         let shards = self.seen.len();
         let of = |stream: &Stream| crate::store::shard_for(stream.account(), stream.name(), shards);
         let ids: Vec<LogId> = self
@@ -255,13 +260,16 @@ impl Twin {
     pub fn differences(&mut self, store: &mut SteppedStore, whole: bool) -> Result<Vec<String>> {
         let mut told = Vec::new();
         let mut known = Vec::new();
-        for (number, runner) in store.runners.iter_mut().enumerate() {
-            let Some(runner) = runner.as_mut().filter(|runner| !runner.is_broken()) else {
-                known.extend(self.streams.keys().copied());
+        let ended = store.runners.len() < self.seen.len();
+        if ended || store.runners.values().any(Runner::is_broken) {
+            known.extend(self.streams.keys().copied());
+        }
+        for (&number, runner) in &mut store.runners {
+            if runner.is_broken() {
                 continue;
-            };
+            }
             let (shard, openings) = runner.shard();
-            if (shard.position(), openings) != self.seen[number] {
+            if (shard.position(), openings) != self.seen(number) {
                 return Err(Error::new(Kind::Invalid, "the twin has not followed"));
             }
             self.compare_shard(shard, whole, &mut told, &mut known)?;
@@ -315,7 +323,7 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
         log_change: 0,
         recompressing: None,
         schedules: live_schedules(stream),
-        ..StreamSnapshot::of(stream, 0, 0)
+        ..StreamSnapshot::of(stream, ShardId(0), 0)
     });
     fields("", &one, &other, told);
     if twin.schedule_snapshot().map(|all| all.len()) != other.schedules.map(|live| live.len()) {

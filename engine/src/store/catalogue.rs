@@ -15,7 +15,7 @@ use crate::store::StreamStats;
 use crate::store::reservation::Waiting;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Stream, StreamConfig};
-use crate::types::{LogId, NUMBER_MAX, NanoTime};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, ShardId};
 use crate::words;
 
 /// The first log id that is not a journal's.
@@ -36,7 +36,7 @@ pub struct StreamEntry {
     /// Its log.
     pub id: LogId,
     /// The shard it belongs to.
-    pub shard: usize,
+    pub shard: ShardId,
     /// Its account.
     pub account: Arc<str>,
     /// Its name.
@@ -56,7 +56,7 @@ pub struct StreamEntry {
 }
 
 impl StreamEntry {
-    pub(crate) fn of(stream: &Stream, shard: usize) -> Self {
+    pub(crate) fn of(stream: &Stream, shard: ShardId) -> Self {
         Self {
             id: stream.id(),
             shard,
@@ -116,7 +116,7 @@ pub struct Catalogue {
     /// Ids above it that journals may name, and which are not known.
     hidden_ids: AtomicU64,
     /// Why a shard does not serve now, by its number.
-    trouble: RwLock<BTreeMap<usize, String>>,
+    trouble: RwLock<BTreeMap<ShardId, String>>,
     /// What a backend cannot do, and why.
     impaired: RwLock<BTreeMap<BackendKind, String>>,
     /// Streams that go over to another backend, or could not.
@@ -162,7 +162,7 @@ impl Catalogue {
     }
 
     /// The journaled streams of a shard.
-    pub(crate) fn journaled_of(&self, shard: usize) -> Vec<Arc<StreamEntry>> {
+    pub(crate) fn journaled_of(&self, shard: ShardId) -> Vec<Arc<StreamEntry>> {
         let streams = self.streams.read();
         let own = streams.all().filter(|entry| entry.shard == shard);
         own.filter(|entry| entry.settings.is_journaled()).cloned().collect()
@@ -214,7 +214,7 @@ impl Catalogue {
         lost.fold(0, u64::saturating_add)
     }
 
-    pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
+    pub(crate) fn set_trouble(&self, shard: ShardId, why: Option<String>) {
         match why {
             Some(why) => self.trouble.write().insert(shard, why),
             None => self.trouble.write().remove(&shard),
@@ -228,7 +228,7 @@ impl Catalogue {
         };
     }
 
-    pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
+    pub(crate) fn insert(&self, stream: &Stream, shard: ShardId) {
         self.put(StreamEntry::of(stream, shard));
     }
 
@@ -267,7 +267,7 @@ impl Catalogue {
     }
 
     /// Whether something is lost and not settled that a shard's journal may tell more of.
-    pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
+    pub(crate) fn is_journal_open(&self, shard: ShardId) -> bool {
         let findings = self.findings.read();
         findings
             .values()

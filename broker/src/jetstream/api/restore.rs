@@ -21,7 +21,7 @@ use weir_engine::store::Intent;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::validate_restored;
 use weir_engine::stream::{Storage, StreamConfig};
-use weir_engine::{LogId, Rejection, reject};
+use weir_engine::{LogId, Rejection, ShardId, reject};
 
 use super::account::Usage;
 use super::call::Call;
@@ -77,7 +77,7 @@ struct Restore {
     js: Arc<JetStream>,
     request: ApiRequest,
     id: LogId,
-    shard: usize,
+    shard: ShardId,
     settings: Settings,
     plan: Plan,
     /// One of [`RESTORES_MAX`].

@@ -440,7 +440,7 @@ async fn states(
     entries: Vec<Arc<StreamEntry>>,
 ) -> Result<Vec<(Arc<StreamEntry>, State)>, Rejection> {
     let mut found = BTreeMap::new();
-    for number in 0..js.shards() {
+    for number in js.shards() {
         let mut ids: Vec<_> = entries
             .iter()
             .filter(|entry| entry.shard == number)

@@ -13,7 +13,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
         holds: read.len(),
     };
     let mut batch = Batch {
-        inputs: vec![Vec::new()],
+        inputs: vec![(ShardId(0), Vec::new())],
         ..Batch::default()
     };
     let mut at = 0;
@@ -29,7 +29,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
         };
         at += len;
         let (subject, reply, body) = batch.keep(stream, &message);
-        batch.inputs[0].push(Input::Publish {
+        batch.inputs[0].1.push(Input::Publish {
             stream,
             subject,
             headers_len: 0,
@@ -52,7 +52,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
         assert!(body.iter().all(|byte| *byte == b'x'));
         read.as_ptr_range().contains(&body.as_ptr())
     };
-    batch.inputs[0].iter().map(is_part).collect()
+    batch.inputs[0].1.iter().map(is_part).collect()
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn offline(pools: &Pools, n: u64) -> StreamEntry {
     let settings = Settings::of(&config, &Defaults::default()).unwrap();
     StreamEntry {
         id: LogId(FIRST_STREAM_ID + n),
-        shard: 0,
+        shard: crate::ShardId(0),
         account: "$G".into(),
         name: format!("S{n}").into(),
         config,
@@ -25,7 +25,7 @@ fn loss(text: &str) -> Finding {
     Finding {
         kind: FindingKind::Journal,
         found: 1,
-        shard: Some(0),
+        shard: Some(crate::ShardId(0)),
         text: text.to_owned(),
         concerned: vec![Concerned {
             log: FIRST_STREAM_ID,
