@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -172,6 +172,13 @@ pub trait Files: Send + Sync + 'static {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File>;
     /// Writes all bytes at the offset.
     fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Writes all bytes of several pieces, one behind the other, at the offset: as [`Files::write_at`] does with them joined.
+    fn write_pieces_at(&self, file: &File, path: &Path, pieces: &[&[u8]], at: u64) -> io::Result<()> {
+        match pieces {
+            [whole] => self.write_at(file, path, whole, at),
+            _ => self.write_at(file, path, &pieces.concat(), at),
+        }
+    }
     /// Reserves space, so that later writes within `len` bytes do not fail for want of it.
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Reserves space up to `len` bytes, but leaves the file as long as it is.
@@ -259,6 +266,31 @@ pub trait Files: Send + Sync + 'static {
     }
 }
 
+/// Pieces that Linux takes in one write.
+const PIECES_MAX: usize = 1024;
+
+/// Writes pieces where they are, instead of copying them together first.
+fn write_all_pieces(file: &fs::File, pieces: &[&[u8]], mut at: u64) -> io::Result<()> {
+    for some in pieces.chunks(PIECES_MAX) {
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        // Those that are empty count as written.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match rustix::io::pwritev(file, left, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The operating system's files.
 #[derive(Debug, Default)]
 pub struct RealFiles;
@@ -275,6 +307,10 @@ impl Files for RealFiles {
 
     fn write_at(&self, file: &File, _path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
         file.real()?.write_all_at(bytes, at)
+    }
+
+    fn write_pieces_at(&self, file: &File, _path: &Path, pieces: &[&[u8]], at: u64) -> io::Result<()> {
+        write_all_pieces(file.real()?, pieces, at)
     }
 
     fn allocate(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
@@ -471,4 +507,23 @@ fn take(file: &fs::File, operation: FlockOperation) -> rustix::io::Result<()> {
         || rustix::fs::flock(file, operation),
         |error| *error == rustix::io::Errno::WOULDBLOCK,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_written_one_behind_the_other_however_many_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = RealFiles.open(&path, Mode::Create).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..3 * PIECES_MAX).map(|n| vec![n as u8; n % 5]).collect();
+        let slices: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        RealFiles.write_at(&file, &path, b"before", 0).unwrap();
+        RealFiles.write_pieces_at(&file, &path, &slices, 6).unwrap();
+        assert_eq!(RealFiles.read(&path).unwrap(), [b"before", &*pieces.concat()].concat());
+        RealFiles.write_pieces_at(&file, &path, &[b"", b""], 9).unwrap();
+        assert_eq!(RealFiles.len(&path).unwrap(), 6 + pieces.concat().len() as u64);
+    }
 }

@@ -436,9 +436,14 @@ impl Handle {
 
     /// Writes at an offset.
     pub fn write_at(self: &Arc<Self>, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_pieces_at(&[bytes], at)
+    }
+
+    /// Writes several pieces, one behind the other, at an offset.
+    pub fn write_pieces_at(self: &Arc<Self>, pieces: &[&[u8]], at: u64) -> io::Result<()> {
         let file = self.file()?;
         self.unsynced.store(true, Ordering::Release);
-        let result = self.handles.files.write_at(&file, &self.path, bytes, at);
+        let result = self.handles.files.write_pieces_at(&file, &self.path, pieces, at);
         // Again: a sync in between may have come before the bytes.
         self.unsynced.store(true, Ordering::Release);
         if self.slot.read().file.is_none() && !self.pinned.load(Ordering::Acquire) {

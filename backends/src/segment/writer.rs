@@ -204,7 +204,7 @@ impl SegmentLog {
         };
         self.encoder.begin(tail.seg.seed, tail.pos);
         let raw = self.encoder.finish(self.number + 1, durable, last, Some(count));
-        write_behind(&tail.seg, raw, tail.pos)?;
+        write_behind(&tail.seg, &[raw], tail.pos)?;
         tail.pos += raw.len() as u64;
         tail.seg.end.store(tail.pos, Ordering::Release);
         let grown = tail
@@ -222,9 +222,9 @@ impl SegmentLog {
 
 /// Writes behind what readers see. Where the disk is full, the file is as long again as before: what came of the write
 /// must not be found behind a shorter one.
-fn write_behind(seg: &Arc<Segment>, raw: &[u8], at: u64) -> Result<()> {
+fn write_behind(seg: &Arc<Segment>, pieces: &[&[u8]], at: u64) -> Result<()> {
     let path = &seg.handle.path;
-    match seg.handle.write_at(raw, at) {
+    match seg.handle.write_pieces_at(pieces, at) {
         Err(error) if no_space(&error) => {
             let shortened = seg.handle.shorten(seg.file_len.load(Ordering::Acquire));
             match shortened {

@@ -23,6 +23,8 @@ const TURN_INPUTS: usize = 16 << 10;
 /// Inputs that wait for the next turn from which on a sync runs beside it: another thread for that costs two wake-ups, about what deciding
 /// so many takes.
 const BESIDE_MIN: usize = 64;
+/// Bytes of messages that wait for the next turn from which on it does so as well: to write them takes about as long.
+const BESIDE_BYTES: usize = 256 << 10;
 /// Inputs that the queue keeps room for: what a burst made it grow by is given back.
 const ROOM_KEPT: usize = 4 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
@@ -200,7 +202,8 @@ impl Runner {
             }
             self.shard.begin_with_room(bytes, now)?;
             self.shard.apply(&mut inputs, &mut turn)?;
-            let others_wait = self.handle.waiting().0 >= BESIDE_MIN;
+            let (waiting, bytes) = self.handle.waiting();
+            let others_wait = waiting >= BESIDE_MIN || bytes >= BESIDE_BYTES;
             #[cfg(feature = "conformance")]
             let others_wait = others_wait || self.hurries;
             self.shard

@@ -44,6 +44,8 @@ impl Begin {
 /// Builds one batch for one place in one file. The buffer is kept from batch to batch.
 pub struct Encoder {
     buf: Vec<u8>,
+    /// Bytes of bodies that lie elsewhere and are written between those of `buf`.
+    beside: u64,
     seed: u32,
     at: u64,
 }
@@ -53,6 +55,7 @@ impl Encoder {
     pub fn new() -> Self {
         Self {
             buf: Vec::new(),
+            beside: 0,
             seed: 0,
             at: 0,
         }
@@ -66,13 +69,19 @@ impl Encoder {
         }
         self.buf.clear();
         self.buf.resize(BEGIN_LEN, 0);
+        self.beside = 0;
         self.seed = seed;
         self.at = at;
     }
 
     /// The offset in the file of the next frame.
     pub fn position(&self) -> u64 {
-        self.at + self.buf.len() as u64
+        self.at + self.len()
+    }
+
+    /// Bytes of the batch so far.
+    fn len(&self) -> u64 {
+        self.buf.len() as u64 + self.beside
     }
 
     fn open(&mut self, head: &[u8]) -> (usize, u64) {
@@ -83,7 +92,7 @@ impl Encoder {
     }
 
     fn pad(&mut self) {
-        let padding = align(self.buf.len() as u64) as usize - self.buf.len();
+        let padding = (align(self.len()) - self.len()) as usize;
         self.buf.extend_from_slice(&[0; ALIGN as usize][..padding]);
     }
 
@@ -112,6 +121,30 @@ impl Encoder {
         };
         frame.seal(&mut self.buf, start, self.seed, at);
         self.pad();
+    }
+
+    /// Adds a record, but for its body, which stays as it is and where it is; answers the place in the batch's bytes at which the body is
+    /// to be written.
+    pub fn record_beside(&mut self, record: &Record<'_>, counts: u32) -> usize {
+        let (start, at) = self.open(record.head);
+        let body_at = self.buf.len();
+        let frame = Frame {
+            kind: Kind::Record,
+            codec: match counts as usize == record.body.len() {
+                true => codec::PLAIN,
+                false => COUNTED,
+            },
+            head_len: record.head.len() as u16,
+            stored_len: record.body.len() as u32,
+            seq: record.seq,
+            time: record.time,
+            body_len: counts,
+            body_crc: crc::crc32c(record.body),
+        };
+        frame.seal(&mut self.buf, start, self.seed, at);
+        self.beside += record.body.len() as u64;
+        self.pad();
+        body_at
     }
 
     /// Adds a record whose body is stored already: for a rewrite.
@@ -154,9 +187,9 @@ impl Encoder {
         self.control(Kind::Trim, 0, first, &[]);
     }
 
-    /// Completes the batch and lends its bytes. `number`, `durable`, `last` and `count` as in [`Begin`].
+    /// Completes the batch and lends its bytes, without the bodies that lie beside them. `number`, `durable`, `last` and `count` as in [`Begin`].
     pub fn finish(&mut self, number: u64, durable: u64, last: Seq, count: Option<u64>) -> &[u8] {
-        let len = (self.buf.len() - BEGIN_LEN) as u64;
+        let len = self.len() - BEGIN_LEN as u64;
         // A log has fewer records than there are sequences.
         let count = count.map_or(0, |count| count + 1);
         self.buf[FRAME_LEN..FRAME_LEN + 8].copy_from_slice(&last.to_le_bytes());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_engine::{Error, LogChange, Record, Result, Seq};
+use weir_engine::{Compression, Error, LogChange, Record, Result, Seq};
 
 use super::super::format::{BATCH_MAX, EraseRun, batch_bound, encode_runs, void_frame};
 use super::super::rows::Segment;
@@ -22,6 +22,10 @@ const RESERVE_MIN: u64 = 16 << 10;
 
 /// See [`RESERVE_MIN`].
 const RESERVE_MAX: u64 = 128 << 10;
+
+/// Bytes of a body from which on it is written from where it is: to copy it to the rest of the batch first costs more than another
+/// piece of the write.
+const BESIDE_MIN: usize = 8 << 10;
 
 /// An erased record of this batch: its segment's place, row and size.
 struct Erased {
@@ -171,9 +175,15 @@ impl SegmentLog {
         let path = &seg.handle.path;
         self.encoder.begin(seg.seed, tail.pos);
         let mut places = Vec::with_capacity(batch.append.len());
+        let mut beside = Vec::new();
         for (record, counts) in batch.records() {
             places.push(self.encoder.position());
-            self.encoder.record(record, counts, self.options.compression);
+            let is_bare = self.options.compression == Compression::None || counts as usize != record.body.len();
+            if is_bare && record.body.len() >= BESIDE_MIN {
+                beside.push((self.encoder.record_beside(record, counts), record.body));
+            } else {
+                self.encoder.record(record, counts, self.options.compression);
+            }
         }
         if !runs.is_empty() {
             self.encoder.erase(&runs, batch.overwrite);
@@ -182,7 +192,8 @@ impl SegmentLog {
             self.encoder.trim(trim);
         }
         let raw = self.encoder.finish(number, durable, after, Some(count));
-        let end = tail.pos + raw.len() as u64;
+        let pieces = pieces_of(raw, &beside);
+        let end = tail.pos + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         // The last steps that may fail for want of a file or of room and change nothing.
         let file = seg.handle.file().doing("opening", path)?;
         if !self.options.preallocate && !batch.append.is_empty() && end + REMOVALS_BYTES > tail.reserved {
@@ -191,7 +202,7 @@ impl SegmentLog {
             files.keep_room(&file, path, reserve).doing("writing", path)?;
             tail.reserved = reserve;
         }
-        write_behind(&seg, raw, tail.pos)?;
+        write_behind(&seg, &pieces, tail.pos)?;
         self.began = true;
 
         self.syncer.mark(&seg.handle);
@@ -360,6 +371,18 @@ impl SegmentLog {
     }
 }
 
+/// A batch as it is written: what the encoder has of it, and the bodies that it left where they are, each with its place in that.
+fn pieces_of<'a>(raw: &'a [u8], beside: &[(usize, &'a [u8])]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::with_capacity(2 * beside.len() + 1);
+    let mut begin = 0;
+    for &(at, body) in beside {
+        pieces.extend([&raw[begin..at], body]);
+        begin = at;
+    }
+    pieces.push(&raw[begin..]);
+    pieces
+}
+
 /// Groups erased records into runs of consecutive sequences of one segment.
 fn runs_of(erased: &[Erased], own: &[(Seq, u64)]) -> Vec<EraseRun> {
     let mut runs: Vec<EraseRun> = Vec::new();
@@ -380,4 +403,46 @@ fn runs_of(erased: &[Erased], own: &[(Seq, u64)]) -> Vec<EraseRun> {
         in_segment = Some(segment);
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::format::Encoder;
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_written_from_where_it_is_lies_in_the_file_as_if_it_had_been_copied() {
+        let bodies: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 700, 9001]
+            .iter()
+            .map(|len| (0..*len).map(|n: u32| (n * 7) as u8).collect())
+            .collect();
+        let records: Vec<Record<'_>> = (1..)
+            .zip(&bodies)
+            .map(|(seq, body)| Record {
+                seq,
+                time: 5,
+                head: b"head",
+                body,
+            })
+            .collect();
+        // Which of them are beside, bit by bit; every third counts for more than it has.
+        for chosen in 0..1 << records.len() {
+            let (mut copied, mut spared) = (Encoder::new(), Encoder::new());
+            let mut beside = Vec::new();
+            for encoder in [&mut copied, &mut spared] {
+                encoder.begin(77, 4096);
+            }
+            for (nth, record) in records.iter().enumerate() {
+                let counts = record.body.len() as u32 + u32::from(nth % 3 == 2);
+                copied.record(record, counts, Compression::None);
+                match chosen & 1 << nth {
+                    0 => spared.record(record, counts, Compression::None),
+                    _ => beside.push((spared.record_beside(record, counts), record.body)),
+                }
+                assert_eq!(spared.position(), copied.position());
+            }
+            let raw = spared.finish(3, 2, 7, Some(7));
+            assert_eq!(pieces_of(raw, &beside).concat(), copied.finish(3, 2, 7, Some(7)));
+        }
+    }
 }

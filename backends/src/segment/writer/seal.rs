@@ -61,7 +61,7 @@ impl SegmentLog {
             }
             Ok(()) => {}
         }
-        if let Err(error) = write_behind(seg, &raw, tail.pos) {
+        if let Err(error) = write_behind(seg, &[&raw], tail.pos) {
             self.tail = Some(tail);
             return Err(error);
         }
