@@ -576,7 +576,7 @@ fn a_damaged_table_that_a_compaction_meets_costs_its_records_and_no_other_stream
     bench.open();
     // R and S share a shard, Q is on the other.
     let shards = ["R", "Q", "S1"].map(|name| bench.store().shard_for(ACCOUNT, name));
-    assert_eq!(shards, [shards[0], 1 - shards[0], shards[0]]);
+    assert_eq!(shards, [shards[0], ShardId(1 - shards[0].0), shards[0]]);
     let (r, q) = (bench.create(&config("R")), bench.create(&config("Q")));
     create_on_segments(&bench, "S1");
     let body = |seq: u64| [&seq.to_le_bytes()[..], &[7; 1000]].concat();

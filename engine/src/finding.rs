@@ -73,6 +73,11 @@ impl Finding {
         }
     }
 
+    /// Whether each start of the store finds it again, for as long as it is so: not if it is about a shard that was added, or a stream of one.
+    pub(crate) fn is_local(&self) -> bool {
+        self.shard.is_none_or(ShardId::is_local) && self.concerned.iter().all(|of| LogId(of.log).is_local())
+    }
+
     /// Whether something that was answered for may be lost.
     pub fn is_loss(&self) -> bool {
         matches!(

@@ -5,23 +5,21 @@
 //! became too old meanwhile are still there. What the journals hold beyond the logs is kept in memory, a checkpoint's worth for
 //! each shard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Kv, LogReader, Recovery};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
-use crate::orphans::look_for_orphans;
+use crate::orphans::{is_elsewhere, look_for_orphans};
 use crate::shard::Shard;
 use crate::shard::holes::{covered_key, covered_of};
 use crate::shard::recover::journal_id;
 use crate::shard::restore::unfinished;
 use crate::shard::snapshot::{STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key, stream_key};
 use crate::shard::suspended::open_to_read;
-use crate::store::{
-    Environment, FIRST_STREAM_ID, OpenBackend, OpeningProgress, StreamEntry, local_shards, read_store, take_findings,
-};
+use crate::store::{Environment, OpenBackend, OpeningProgress, StreamEntry, local_shards, read_store, take_findings};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::settings::BackendKind;
@@ -79,17 +77,22 @@ impl Kept {
     }
 }
 
-/// As many shards as what the store holds needs.
-fn shards_needed(root: &dyn Backend) -> Result<usize> {
-    let logs = root.list()?.into_iter().filter(|id| id.0 < FIRST_STREAM_ID);
-    let mut most = logs.map(|id| id.0 as usize).max().unwrap_or(0);
+/// The shards that what the store holds needs.
+fn shards_needed(root: &dyn Backend) -> Result<Vec<ShardId>> {
+    let logs = root.list()?;
+    let mut needed: BTreeSet<ShardId> = (0..=ShardId::MAX.0)
+        .map(ShardId)
+        .filter(|shard| logs.contains(&shard.journal()))
+        .collect();
     root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
-        if let Ok(snapshot) = StreamSnapshot::read(value, None) {
-            most = most.max(snapshot.shard.0 as usize + 1);
-        }
+        needed.extend(StreamSnapshot::read(value, None).map(|snapshot| snapshot.shard));
         ControlFlow::Continue(())
     })?;
-    Ok(most)
+    needed.retain(|shard| *shard <= ShardId::MAX);
+    let local = needed.iter().filter(|shard| shard.is_local()).max();
+    let mut all = local_shards(local.map_or(0, |shard| shard.0 as usize + 1));
+    all.extend(needed.into_iter().filter(|shard| !shard.is_local()));
+    Ok(all)
 }
 
 type Opened = Result<(Shard, Result<Recovery>)>;
@@ -143,14 +146,17 @@ impl Image {
                 None
             }
         };
-        let count = match &format {
-            Some(format) => format.shards,
+        let which = match &format {
+            Some(format) => {
+                let added = format.added.iter().filter(|shard| **shard <= ShardId::MAX);
+                local_shards(format.shards).into_iter().chain(added.copied()).collect()
+            }
             None => shards_needed(root.as_ref())?,
         };
         let kept = Kept::read(kv.as_ref(), &mut problems)?;
         take_findings(&env, now)?;
         let (mut shards, mut journals) = (BTreeMap::new(), BTreeMap::new());
-        for (id, opened) in open_all(local_shards(count), &env, now) {
+        for (id, opened) in open_all(which, &env, now) {
             let (shard, journal) = opened?;
             shard.show_streams();
             shards.insert(id, shard);
@@ -276,7 +282,8 @@ impl Image {
         let streams = self.env.catalogue.all();
         let unfinished = unfinished(self.kv()?.as_ref())?;
         let owned = |id: LogId| {
-            self.shards.keys().any(|shard| journal_id(*shard) == id)
+            is_elsewhere(id)
+                || self.shards.keys().any(|shard| journal_id(*shard) == id)
                 || streams.iter().any(|entry| entry.id == id)
                 || unfinished.iter().any(|(going, _)| *going == id)
                 || self.shards.values().any(|shard| shard.knows_log(id))

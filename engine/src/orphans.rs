@@ -34,6 +34,9 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut BTreeMap<ShardId,
         }
         for id in backend.list()? {
             let is_journal = shards.keys().any(|shard| journal_id(*shard) == id);
+            if is_elsewhere(id) {
+                continue;
+            }
             if known.contains(&id) || is_journal || shards.values().any(|shard| shard.knows_log(id)) {
                 continue;
             }
@@ -53,6 +56,18 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut BTreeMap<ShardId,
         shard.show_labelled(own.map(|(_, snapshot)| snapshot).collect(), now);
     }
     Ok(())
+}
+
+/// How many shards the store is opened with.
+fn local(shards: &BTreeMap<ShardId, Shard>) -> usize {
+    shards.keys().filter(|shard| shard.is_local()).count()
+}
+
+/// Whether what has a log, if anything does, is in a shard that need not be open now, or is its journal. Whoever adds those knows which
+/// streams there are.
+pub(crate) fn is_elsewhere(id: LogId) -> bool {
+    let first = ShardId::FIRST_ADDED.journal();
+    !id.is_local() || (first..=ShardId::MAX.journal()).contains(&id)
 }
 
 fn look_at(
@@ -101,7 +116,7 @@ fn look_at(
         stream: label.name.clone(),
         lost: Vec::new(),
     };
-    let number = crate::store::shard_for(&label.account, &label.name, shards.len());
+    let number = crate::store::shard_for(&label.account, &label.name, local(shards));
     // Nothing in the journal is needed for it.
     let snapshot = label.snapshot(number, Seq::MAX);
     match (snapshot, shards.get_mut(&number)) {
@@ -131,7 +146,7 @@ fn is_unread(
         }
         return is_unknown;
     };
-    let number = crate::store::shard_for(&label.account, &label.name, shards.len());
+    let number = crate::store::shard_for(&label.account, &label.name, local(shards));
     let is_unread = shards.get(&number).is_some_and(Shard::is_unread);
     if is_unread {
         unread.extend(label.snapshot(number, Seq::MAX).map(|snapshot| (number, snapshot)));

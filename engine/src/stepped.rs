@@ -56,6 +56,28 @@ impl SteppedStore {
         &self.store
     }
 
+    /// [`Store::add_shard`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_shard(&mut self, id: ShardId, outlet: Box<dyn Outlet>) -> Result<()> {
+        let runner = self.store.open_added(id, outlet)?;
+        self.runners.insert(id, runner);
+        Ok(())
+    }
+
+    /// [`Store::end_shard`]; what the shard has beside itself is done with it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn end_shard(&mut self, id: ShardId) -> Result<()> {
+        // A shard that stopped by itself needs no telling.
+        let _ = self.store.take_added(id)?.send(vec![Input::Close]);
+        while self.turn(id) {}
+        self.store.forget_streams(id);
+        Ok(())
+    }
+
     /// One turn of a shard with all that waits for it, or its next try to open its storage anew. Answers whether it goes
     /// on.
     pub fn turn(&mut self, shard: ShardId) -> bool {

@@ -1,5 +1,6 @@
 //! A store: all the streams of a directory, on their shards. What a server or an embedding program opens.
 
+mod adding;
 mod catalogue;
 mod environment;
 mod open_index;
@@ -54,6 +55,9 @@ pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Sen
 
 /// The version of what the engine writes: snapshots, commands, packed heads.
 pub const FORMAT_VERSION: u32 = 2;
+/// The version of a store to which shards were [added](Store::add_shard): programs that know no such shards would take what is theirs for
+/// what nobody has.
+pub const FORMAT_ADDED: u32 = 3;
 /// The lowest version that is read: stores of it are converted when they are opened.
 pub const FORMAT_READ: u32 = 1;
 /// Shards at most: more threads than that only get in each other's way.
@@ -160,7 +164,9 @@ impl Drop for Trouble {
 /// journal instead.
 pub struct Store {
     shards: Arc<Shards>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while one comes or goes.
+    threads: Mutex<BTreeMap<ShardId, JoinHandle<()>>>,
+    queue: QueueLimits,
     catalogue: Arc<Catalogue>,
     /// Of each shard, if the store is an embedded one.
     fetches: BTreeMap<ShardId, Arc<Fetches>>,
@@ -189,15 +195,8 @@ impl Store {
         let scrub = options.scrub.filter(|_| !options.still);
         let (mut store, runners, env) = Self::prepare(open, options, outlet, Errands::default())?;
         for (number, runner) in runners {
-            let catalogue = store.catalogue.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("weir-shard-{number}"))
-                .spawn(move || {
-                    let _trouble = Trouble { catalogue, number };
-                    runner.run();
-                })
-                .map_err(|error| Error::io("starting a shard's thread", error))?;
-            store.threads.lock().push(thread);
+            let thread = spawn(number, runner, &store.catalogue)?;
+            store.threads.lock().insert(number, thread);
         }
         if let Some(scrub) = scrub {
             let status = Arc::default();
@@ -256,6 +255,7 @@ impl Store {
         let store = Self {
             shards: Arc::new(Shards::new(shards)),
             threads: Mutex::default(),
+            queue,
             catalogue,
             fetches: BTreeMap::new(),
             scrubber: Mutex::default(),
@@ -381,11 +381,13 @@ impl Store {
         if let Some(scrubber) = scrubber {
             scrubber.stop();
         }
+        // None comes any more: with the last of them what they share is gone.
+        let mut threads = self.threads.lock();
         for shard in self.shards.ids() {
             // A shard that stopped by itself needs no telling.
             let _ = self.shard(shard).send(vec![how()]);
         }
-        for thread in self.threads.lock().drain(..) {
+        for (_, thread) in std::mem::take(&mut *threads) {
             if thread.join().is_err() {
                 tracing::error!("a shard's thread panicked");
             }
@@ -397,6 +399,18 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Has a thread run a shard.
+fn spawn(number: ShardId, runner: Runner, catalogue: &Arc<Catalogue>) -> Result<JoinHandle<()>> {
+    let catalogue = Arc::clone(catalogue);
+    std::thread::Builder::new()
+        .name(format!("weir-shard-{number}"))
+        .spawn(move || {
+            let _trouble = Trouble { catalogue, number };
+            runner.run();
+        })
+        .map_err(|error| Error::io("starting a shard's thread", error))
 }
 
 /// Opens the shards, side by side: each reads the logs of its streams.
@@ -448,7 +462,9 @@ pub(crate) fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
     })?;
     for (key, finding) in before {
         if finding.settled {
-            env.catalogue.settled.lock().insert(key, false);
+            // What it tells of may be found again when its shard is added again.
+            let is_found = !finding.is_local();
+            env.catalogue.settled.lock().insert(key, is_found);
             continue;
         }
         tracing::warn!("not settled yet: {finding}");
@@ -504,9 +520,9 @@ pub(crate) fn read_store(kv: &dyn Kv) -> Result<Option<StoreSnapshot>> {
         return Ok(None);
     };
     let snapshot: StoreSnapshot = crate::json::from_json(&json)?;
-    if !(FORMAT_READ..=FORMAT_VERSION).contains(&snapshot.version) {
+    if !(FORMAT_READ..=FORMAT_ADDED).contains(&snapshot.version) {
         return Err(Error::unsupported(format!(
-            "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_VERSION}: use the version of Weir that wrote it",
+            "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_ADDED}: use the version of Weir that wrote it",
             snapshot.version
         )));
     }
@@ -518,14 +534,9 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     let root = env.backend(BackendKind::Segment)?;
     let kv = root.kv();
     if let Some(snapshot) = read_store(kv.as_ref())? {
-        if snapshot.version != FORMAT_VERSION {
+        if snapshot.version < FORMAT_VERSION {
             // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints.
-            let json = crate::json::to_json(&StoreSnapshot {
-                version: FORMAT_VERSION,
-                ..snapshot
-            });
-            kv.put_all(&[(Bytes::from_static(STORE_KEY), Some(json))])?;
-            root.sync()?;
+            write_store(root.as_ref(), snapshot.clone())?;
             tracing::info!(from = snapshot.version, to = FORMAT_VERSION, "the store was converted");
         }
         if snapshot.shards != wished {
@@ -537,11 +548,20 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
         return Ok(snapshot.shards.clamp(1, SHARDS_MAX));
     }
     let snapshot = StoreSnapshot {
-        version: FORMAT_VERSION,
         shards: wished,
+        ..StoreSnapshot::default()
     };
-    let json = crate::json::to_json(&snapshot);
-    kv.put_all(&[(Bytes::from_static(STORE_KEY), Some(json))])?;
-    root.sync()?;
+    write_store(root.as_ref(), snapshot)?;
     Ok(wished)
+}
+
+/// Writes what the store says of itself, with the version that it has by that.
+fn write_store(root: &dyn Backend, snapshot: StoreSnapshot) -> Result<()> {
+    let version = match snapshot.added.is_empty() {
+        true => FORMAT_VERSION,
+        false => FORMAT_ADDED,
+    };
+    let json = crate::json::to_json(&StoreSnapshot { version, ..snapshot });
+    root.kv().put_all(&[(Bytes::from_static(STORE_KEY), Some(json))])?;
+    root.sync()
 }

@@ -33,6 +33,16 @@ pub const MILLISECOND: Nanos = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
+impl LogId {
+    /// From here on ids are not the store's own to give out: whoever [adds](crate::Store::add_shard) shards gives them to its streams.
+    pub const FIRST_GIVEN: Self = Self(1 << 63);
+
+    /// Whether the store itself gives it out, one after the other.
+    pub fn is_local(self) -> bool {
+        self < Self::FIRST_GIVEN
+    }
+}
+
 /// 16 hexadecimal digits, in keys and names of folders as in messages.
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,6 +67,23 @@ impl std::str::FromStr for LogId {
 pub struct ShardId(pub u32);
 
 impl ShardId {
+    /// The first of those that may be [added](crate::Store::add_shard); a store is opened with some below it.
+    pub const FIRST_ADDED: Self = Self(crate::store::SHARDS_MAX as u32);
+
+    /// The last one that there may be: the logs of journals have ids below those of streams.
+    pub const MAX: Self = Self(253);
+
+    /// Whether a store may be opened with it.
+    pub fn is_local(self) -> bool {
+        self < Self::FIRST_ADDED
+    }
+
+    /// Whether a stream with that id may be one of its streams: the [store's own](LogId::is_local) are in the shards that it is opened with,
+    /// and only they.
+    pub fn may_have(self, id: LogId) -> bool {
+        self.is_local() == id.is_local()
+    }
+
     /// The log of its journal. Those of streams have ids above all of these.
     pub fn journal(self) -> LogId {
         LogId(1 + u64::from(self.0))

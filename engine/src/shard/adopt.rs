@@ -61,7 +61,7 @@ impl InTurn<'_, '_> {
     /// If a stream has the log, it has no label that can be read or that of another backend, the journal says that the stream was
     /// deleted, or storage fails.
     pub fn adopt(&mut self, backend: BackendKind, id: LogId) -> Result<Adopted> {
-        self.shard.check_creation(true)?;
+        self.shard.check_creation(id, true)?;
         let env = self.shard.env.clone();
         // The one that may be opened anew just now is opened again later.
         self.shard.offline.wait();

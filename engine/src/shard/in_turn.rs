@@ -81,7 +81,7 @@ impl InTurn<'_, '_> {
         config: StreamConfig,
         settings: Settings,
     ) -> Result<LogId> {
-        self.shard.check_creation(settings.is_journaled())?;
+        self.shard.check_creation(id, settings.is_journaled())?;
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use crate::consumer::{Ack, PullRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::shard::emit::{Completion, Ticket};
 use crate::shard::inbox::{Inbox, Sender, inbox};
 use crate::shard::shared::Window;
@@ -229,7 +229,7 @@ pub enum Refused {
     Gone(Vec<Input>),
 }
 
-/// A way to a shard, for any thread. Of one that has ended, whatever is asked of it is answered as [`Closed`](Kind::Closed).
+/// A way to a shard, for any thread. Of one that has ended, whatever is asked of it is answered as [`Closed`](crate::Kind::Closed).
 #[derive(Clone)]
 pub struct ShardHandle(Arc<Way>);
 
@@ -342,7 +342,7 @@ impl ShardHandle {
         });
         receiver
             .recv()
-            .unwrap_or_else(|_| Err(Error::new(Kind::Closed, "the store is closed")))
+            .unwrap_or_else(|_| Err(Error::closed("the store is closed, or this shard of it has ended")))
     }
 }
 

@@ -121,7 +121,7 @@ impl Shard {
         for damage in &recovery.damage {
             tracing::error!(shard = %number, "damaged journal: {damage}");
         }
-        env.catalogue.hide_ids(hidden_ids(recovery));
+        env.catalogue.hide_ids(number, hidden_ids(recovery));
         let mut shard = Self::empty(number, env, commit);
         shard.load_snapshots(now)?;
         shard.tell_of_lost_journal(recovery.created, now)?;
@@ -165,7 +165,7 @@ impl Shard {
             None if created && last == 0 && !self.env.is_reading() => return self.note_journal(),
             None => return Ok(()),
         };
-        self.env.catalogue.hide_ids(SKIPPED_IDS);
+        self.env.catalogue.hide_ids(number, SKIPPED_IDS);
         let missing = format!("journal-{number}-missing-");
         let told = self.env.catalogue.keyed_findings();
         if !created && told.iter().any(|(key, _)| key.starts_with(&missing)) {

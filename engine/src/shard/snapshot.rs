@@ -1,6 +1,6 @@
 //! What a checkpoint keeps of a stream, and where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -29,12 +29,15 @@ pub const LAST_ID_KEY: &[u8] = b"last-id";
 pub const STORE_KEY: &[u8] = b"store";
 
 /// What is true of a whole store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreSnapshot {
     /// The version of what the engine writes.
     pub version: u32,
-    /// How many shards, and so journals, it has.
+    /// How many shards, and so journals, it is opened with.
     pub shards: usize,
+    /// The shards that were ever [added](crate::Store::add_shard) to it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub added: BTreeSet<ShardId>,
 }
 
 /// A stream without its messages: what its log does not know.
@@ -103,14 +106,19 @@ impl StreamSnapshot {
     /// Reads one that is kept, of the log `id` if that is known.
     ///
     /// # Errors
-    /// [`Damaged`](crate::Kind::Damaged) if it makes no sense, or is another log's.
+    /// [`Damaged`](crate::Kind::Damaged) if it makes no sense, is another log's, or of a shard that a stream of that id cannot be in.
     pub fn read(json: &[u8], id: Option<LogId>) -> Result<Self> {
         let read: Self = crate::json::from_json(json)?;
         if id.is_some_and(|id| id.0 != read.id) {
             return Err(Error::damaged(format!("it is that of log {}", LogId(read.id))));
         }
+        if !read.shard.may_have(LogId(read.id)) {
+            let (id, shard) = (LogId(read.id), read.shard);
+            return Err(Error::damaged(format!(
+                "log {id} cannot be that of a stream of shard {shard}"
+            )));
+        }
         let numbers = [
-            read.id,
             read.last,
             read.first,
             read.log_last,

@@ -80,7 +80,7 @@ impl Shard {
         if !has_journal {
             shard.name_streams(&why)?;
             // The journal may name logs that nothing else does, and that are gone by now.
-            env.catalogue.hide_ids(SKIPPED_IDS);
+            env.catalogue.hide_ids(number, SKIPPED_IDS);
         }
         shard.suspended = Some(Suspended::new(why.clone(), None, has_journal, now));
         tracing::error!(shard = %number, "{why}");
@@ -239,8 +239,13 @@ impl Shard {
     /// Whether a new stream may be made.
     ///
     /// # Errors
-    /// The shard is suspended, and the stream would be journaled, or may have the name of one that is not known.
-    pub(super) fn check_creation(&self, journaled: bool) -> Result<()> {
+    /// The shard is suspended, and the stream would be journaled, or may have the name of one that is not known; or no stream of it
+    /// [may have](crate::ShardId::may_have) that id.
+    pub(super) fn check_creation(&self, id: LogId, journaled: bool) -> Result<()> {
+        if !self.number.may_have(id) {
+            let shard = self.number;
+            return Err(Error::invalid(format!("no stream of shard {shard} may have log {id}")));
+        }
         match &self.suspended {
             Some(suspended) if journaled || !suspended.knows_streams => Err(suspended.refusal()),
             _ => Ok(()),

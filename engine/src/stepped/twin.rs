@@ -77,7 +77,7 @@ impl Twin {
         self.follow_shard(number, shard, 0)?;
         let (mut told, mut known) = (Vec::new(), Vec::new());
         self.compare_shard(shard, whole, &mut told, &mut known)?;
-        let shards = self.seen.len();
+        let shards = self.local();
         for (id, twin) in &self.streams {
             let of = crate::store::shard_for(twin.account(), twin.name(), shards);
             if of == number && !known.contains(id) {
@@ -93,7 +93,7 @@ impl Twin {
     /// # Errors
     /// If it cannot be written.
     pub fn hand_over(mut self) -> Result<()> {
-        let (now, shards) = ((self.env.clock)(), self.seen.len());
+        let (now, shards) = ((self.env.clock)(), self.local());
         for number in local_shards(shards) {
             let root = self.env.backend(BackendKind::Segment)?;
             let (journal, _) = root.open(journal_id(number), &LogOptions::default())?;
@@ -117,6 +117,11 @@ impl Twin {
             shard.close(now)?;
         }
         Ok(())
+    }
+
+    /// How many shards the store is opened with.
+    fn local(&self) -> usize {
+        self.seen.keys().filter(|shard| shard.is_local()).count()
     }
 
     /// How much it has of a shard.
@@ -242,7 +247,7 @@ impl Twin {
     }
 
     fn forget_shard(&mut self, number: ShardId) -> Result<()> {
-        let shards = self.seen.len();
+        let shards = self.local();
         let of = |stream: &Stream| crate::store::shard_for(stream.account(), stream.name(), shards);
         let ids: Vec<LogId> = self
             .streams

@@ -15,7 +15,7 @@ use crate::store::StreamStats;
 use crate::store::reservation::Waiting;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Stream, StreamConfig};
-use crate::types::{LogId, NUMBER_MAX, NanoTime, ShardId};
+use crate::types::{LogId, NanoTime, ShardId};
 use crate::words;
 
 /// The first log id that is not a journal's.
@@ -287,7 +287,19 @@ impl Catalogue {
     pub(crate) fn put(&self, entry: StreamEntry) {
         self.seen(entry.id);
         let stats = Arc::clone(&entry.stats);
-        let placed = self.streams.write().apply(Command::Place(Arc::new(entry)));
+        let mut streams = self.streams.write();
+        let of_another = |there: &Arc<StreamEntry>| there.id != entry.id && there.shard != entry.shard;
+        if streams.get(&entry.account, &entry.name).is_some_and(of_another) {
+            drop(streams);
+            tracing::error!(
+                account = %entry.account, stream = %entry.name, log = %entry.id,
+                "a stream of shard {} has the name of one that is there: nobody finds it", entry.shard
+            );
+            stats.release();
+            return;
+        }
+        let placed = streams.apply(Command::Place(Arc::new(entry)));
+        drop(streams);
         // One that was opened anew is counted by what shows it now; somebody may look at the former entry for long.
         if let Outcome::Told(Some(before)) = placed
             && !Arc::ptr_eq(&before.stats, &stats)
@@ -304,17 +316,18 @@ impl Catalogue {
         }
     }
 
-    /// An id was used: it is never given out again.
+    /// An id was used: it is never given out again. Those that others give out count for nothing.
     pub(crate) fn seen(&self, id: LogId) {
-        // An id that nothing counts up to is damage, and there must be ids left.
-        if id.0 <= NUMBER_MAX {
+        if id.is_local() {
             self.last_id.fetch_max(id.0, Ordering::Relaxed);
         }
     }
 
-    /// A journal may name so many ids which nothing else does, and cannot be read: none of those is given out.
-    pub(crate) fn hide_ids(&self, count: u64) {
-        self.hidden_ids.fetch_add(count, Ordering::Relaxed);
+    /// The journal of a shard may name so many ids which nothing else does, and cannot be read: none of those is given out.
+    pub(crate) fn hide_ids(&self, shard: ShardId, count: u64) {
+        if shard.is_local() {
+            self.hidden_ids.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// All journals were opened: the next ids are above all that any of them may name.

@@ -1,4 +1,6 @@
 //! The ways to the shards of a store: any thread looks one up without a lock, for it does so with every batch of messages.
+use std::sync::Arc;
+
 use arc_swap::ArcSwap;
 
 use crate::shard::ShardHandle;
@@ -31,6 +33,28 @@ impl Shards {
             Ok(at) => open[at].1.clone(),
             Err(_) => self.ended.clone(),
         }
+    }
+
+    /// One is there from now on; answers whether there was none of that id. Nobody else may change which there are meanwhile.
+    pub fn put(&self, id: ShardId, handle: ShardHandle) -> bool {
+        let mut open = Vec::clone(&self.open.load());
+        match open.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(_) => false,
+            Err(at) => {
+                open.insert(at, (id, handle));
+                self.open.store(Arc::new(open));
+                true
+            }
+        }
+    }
+
+    /// One is there no more: answers the way to it, if it was. Nobody else may change which there are meanwhile.
+    pub fn take(&self, id: ShardId) -> Option<ShardHandle> {
+        let mut open = Vec::clone(&self.open.load());
+        let at = open.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let (_, handle) = open.remove(at);
+        self.open.store(Arc::new(open));
+        Some(handle)
     }
 
     /// Those that are there, in order.

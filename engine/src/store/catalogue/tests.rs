@@ -71,3 +71,17 @@ fn what_streams_have_lost_is_counted() {
     }
     assert_eq!((catalogue.lost(), catalogue.offline()), (3, 3));
 }
+
+/// From 2^63 on ids are others' to give, and the store counts up its own.
+#[test]
+fn ids_that_others_give_are_none_of_the_stores() {
+    let catalogue = Catalogue::default();
+    for id in [LogId::FIRST_GIVEN.0, u64::MAX] {
+        catalogue.seen(LogId(id));
+    }
+    catalogue.hide_ids(crate::ShardId::FIRST_ADDED, SKIPPED_IDS);
+    catalogue.skip_hidden_ids();
+    assert_eq!(catalogue.allocate(), LogId(FIRST_STREAM_ID));
+    catalogue.seen(LogId(1000));
+    assert_eq!(catalogue.allocate(), LogId(1001));
+}
