@@ -69,6 +69,64 @@ fn requests_beyond_the_limit_are_each_told() {
 }
 
 #[test]
+fn deletions_that_come_together_are_each_answered() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    // More than one read begins by itself.
+    const COUNT: usize = 400;
+    fill(&mut client, COUNT);
+    let mut all = String::new();
+    let mut delete = |stream: &str, number: usize, body: &str| {
+        all += &format!(
+            "PUB $JS.API.STREAM.MSG.DELETE.{stream} r.{number} {}\r\n{body}\r\n",
+            body.len()
+        );
+    };
+    for number in 0..COUNT {
+        // Every message, and each fourth of them once more.
+        delete("S", number, &format!("{{\"seq\":{},\"no_erase\":true}}", number + 1));
+        if number.is_multiple_of(4) {
+            delete("S", COUNT + number, &format!("{{\"seq\":{}}}", number + 1));
+        }
+    }
+    delete("S", 2 * COUNT, "");
+    delete("S", 2 * COUNT + 1, "{");
+    delete("T", 2 * COUNT + 2, "{\"seq\":1}");
+    let sent = COUNT + COUNT / 4 + 3;
+    client.send("SUB r.* 7\r\n");
+    client.send(all);
+    let mut twice = vec![0; COUNT];
+    for _ in 0..sent {
+        let line = client.line();
+        let parts: Vec<&str> = line.split(' ').collect();
+        let number: usize = parts[1].strip_prefix("r.").unwrap().parse().unwrap();
+        let len: usize = parts[parts.len() - 1].parse().unwrap();
+        let mut body = client.take(len + 2);
+        body.truncate(len);
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["type"], "io.nats.jetstream.api.v1.stream_msg_delete_response");
+        let refused = &answer["error"]["err_code"];
+        match number.checked_sub(2 * COUNT) {
+            Some(0) => assert_eq!(refused, 10003),
+            Some(1) => assert_eq!(refused, 10025),
+            Some(_) => assert_eq!(refused, 10059),
+            // Of the two that name one message, either may come first, and finds it.
+            None if answer["success"] == true => twice[number % COUNT] += 1,
+            None => {
+                // A hole, or what lies before the first that is left.
+                assert!(*refused == 10043 || *refused == 10057, "{answer}");
+                assert!(number.is_multiple_of(4), "{answer}");
+            }
+        }
+    }
+    assert_eq!(twice, vec![1; COUNT], "each was there once");
+    assert_eq!(
+        ask(&mut client, "STREAM.INFO.S", &json!({}))["state"]["messages"],
+        json!(0)
+    );
+}
+
+#[test]
 fn direct_gets_beyond_the_limit_are_each_told() {
     let fixture = start(|_| {});
     let mut client = fixture.client();
@@ -305,6 +363,8 @@ fn a_storage_thread_that_has_ended_is_told_as_such() {
     assert_eq!(next(&mut client).0, "NATS/1.0 409 Server Shutdown\r\n\r\n");
     let info = ask(&mut client, "STREAM.INFO.S", &json!({}));
     assert_eq!(info["error"]["code"], 500, "{info}");
+    let deletion = ask(&mut client, "STREAM.MSG.DELETE.S", &json!({"seq": 1}));
+    assert_eq!(deletion["error"]["err_code"], 10057, "{deletion}");
 }
 
 #[test]

@@ -67,10 +67,7 @@ impl Batch {
     /// Adds something for a storage thread.
     pub fn push(&mut self, jetstream: &Arc<JetStream>, shard: ShardId, input: Input) {
         self.begin(jetstream);
-        match self.inputs.iter_mut().find(|(of, _)| *of == shard) {
-            Some((_, inputs)) => inputs.push(input),
-            None => self.inputs.push((shard, vec![input])),
-        }
+        add(&mut self.inputs, shard, input);
     }
 
     /// Adds a request. It is served after what the same sender published before it was handed over.
@@ -140,6 +137,14 @@ impl Batch {
     }
 }
 
+/// Adds an input to those of its shard.
+fn add(inputs: &mut Vec<(ShardId, Vec<Input>)>, shard: ShardId, input: Input) {
+    match inputs.iter_mut().find(|(of, _)| *of == shard) {
+        Some((_, inputs)) => inputs.push(input),
+        None => inputs.push((shard, vec![input])),
+    }
+}
+
 impl Tray for Batch {
     fn submit(&mut self) {
         let Some(jetstream) = self.jetstream.take() else { return };
@@ -162,10 +167,17 @@ impl Batch {
         let load = &jetstream.api_load;
         let (mut dropped, mut at_once) = (0, 0);
         let mut gets = Vec::new();
+        let calls = &mut self.inputs;
         for request in self.requests.drain(..) {
             match request {
                 Request::Api(request) => {
                     match load.enter(&request.subject, request.payload.len(), request.connection()) {
+                        Some(under_way) if at_once < AT_ONCE && api::is_deletion(&request) => {
+                            at_once += 1;
+                            if let Some(deletion) = api::Deletion::of(jetstream, request, under_way) {
+                                add(calls, deletion.shard, deletion.input);
+                            }
+                        }
                         Some(under_way) => {
                             let begins = at_once < AT_ONCE && api::is_quick(&request);
                             at_once += usize::from(begins);
@@ -192,6 +204,11 @@ impl Batch {
                         None => api::direct::refuse(jetstream, &request),
                     }
                 }
+            }
+        }
+        for (shard, calls) in calls {
+            if !calls.is_empty() {
+                jetstream.shard(*shard).call_all(std::mem::take(calls));
             }
         }
         if !gets.is_empty() {

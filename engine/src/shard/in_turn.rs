@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use bytes::Bytes;
+
 use crate::backend::{Compression, LogReader};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation, Standing};
 use crate::error::{Error, Kind, Result};
@@ -356,6 +358,17 @@ impl InTurn<'_, '_> {
         stream.delete_message(seq, secure)
     }
 
+    /// Sends a message when this turn is as durable as what it changed asks for, together with what else leaves then; if that fails,
+    /// nobody gets it.
+    pub fn send(&mut self, account: Arc<str>, to: Bytes, payload: Bytes) {
+        self.turn.emits.push(Emit::Send {
+            account,
+            to,
+            headers: Bytes::new(),
+            payload,
+        });
+    }
+
     /// Takes over messages of an origin with this [`identity`](crate::stream::identity); see [`crate::stream::Portion`].
     ///
     /// # Errors
@@ -374,7 +387,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
+    pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<Bytes>, done: Seq) -> Result<()> {
         self.shard.existing(id)?.watch(reader, filters, done, self.turn)
     }
 

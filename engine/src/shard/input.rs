@@ -13,6 +13,9 @@ use crate::shard::shared::Window;
 use crate::shard::{InTurn, Shard};
 use crate::types::{LogId, Seq};
 
+/// What is said where a shard has ended.
+const CLOSED: &str = "the store is closed, or this shard of it has ended";
+
 /// How much may wait for a shard; above it publishers get a 429.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
@@ -302,6 +305,18 @@ impl ShardHandle {
         sender.send(inputs).inspect_err(|refused| load.taken(refused))
     }
 
+    /// Hands over inputs that were made by [`Input::calling`], however full the queue is. If the shard has ended, each is told so.
+    pub fn call_all(&self, inputs: Vec<Input>) {
+        let Err(refused) = self.send(inputs) else { return };
+        let closed = Error::closed(CLOSED);
+        for input in refused {
+            if let Input::Call(call) | Input::Ask(call) = input {
+                let done = call(Err(&closed));
+                done(Err(&closed));
+            }
+        }
+    }
+
     /// Runs `work` on the shard's thread, then `done` with its result, once what it did is durable.
     pub fn call<R, W, D>(&self, work: W, done: D)
     where
@@ -340,9 +355,7 @@ impl ShardHandle {
             // The receiver waits below; if its thread is gone nobody wants the result.
             let _ = sender.send(result);
         });
-        receiver
-            .recv()
-            .unwrap_or_else(|_| Err(Error::closed("the store is closed, or this shard of it has ended")))
+        receiver.recv().unwrap_or_else(|_| Err(Error::closed(CLOSED)))
     }
 }
 

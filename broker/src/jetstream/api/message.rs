@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::{format_time, parse_time};
-use weir_engine::reject;
+use weir_engine::reject::{self, Rejection};
+use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Found, Search, Storage, Stream};
-use weir_engine::{NanoTime, Seq};
+use weir_engine::{NanoTime, Seq, ShardId};
 
 use super::at_once::Seen;
 use super::call::Call;
@@ -201,8 +202,18 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     Ok(reply::answer(Call::MsgGet(name), Answered { message }))
 }
 
-/// STREAM.MSG.DELETE.
-pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+/// What STREAM.MSG.DELETE does on the storage thread that it names; and the answer if it does.
+pub(super) fn deletion(
+    js: &JetStream,
+    request: &ApiRequest,
+    name: &str,
+) -> Result<
+    (
+        ShardId,
+        impl FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<()> + Send + 'static,
+    ),
+    Rejection,
+> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Request {
@@ -216,7 +227,7 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         .map_err(|why| reject::INVALID_JSON.with(why))?;
     let entry = lookup(js, request, name)?;
     let (id, seq) = (entry.id, asked.seq);
-    js.call(entry.shard, move |shard| {
+    let work = move |shard: &mut InTurn<'_, '_>| {
         let stream = shard.stream(id)?;
         let (state, storage) = (stream.state()?, stream.config().storage);
         if shard.delete_message(id, seq, !asked.no_erase)? {
@@ -233,9 +244,16 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
             reject::SEQUENCE_NOT_FOUND.with(seq)
         }
         .into())
-    })
-    .await
-    .map_err(|error| refused(error, &reject::STREAM_MSG_DELETE_FAILED))?;
+    };
+    Ok((entry.shard, work))
+}
+
+/// STREAM.MSG.DELETE.
+pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    let (shard, work) = deletion(js, request, name)?;
+    js.call(shard, work)
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_MSG_DELETE_FAILED))?;
     Ok(reply::success(Call::MsgDelete(name)))
 }
 

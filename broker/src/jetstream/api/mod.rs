@@ -8,6 +8,7 @@ pub(super) mod at_once;
 mod call;
 mod consumer;
 pub(super) mod decode;
+mod deletion;
 pub mod direct;
 pub mod jsz;
 pub mod load;
@@ -33,6 +34,7 @@ use weir_wire::headers;
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
 use call::Call;
+pub(super) use deletion::{Deletion, is_deletion};
 pub use restore::RESTORES_MAX;
 pub use snapshot::SNAPSHOTS_MAX;
 
@@ -85,12 +87,15 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: lo
     if !matches!((call, &outcome), (Call::MsgGet(_), Ok(_))) {
         jetstream.count_request(&request.account);
     }
-    let reply = outcome.unwrap_or_else(|rejection| {
-        jetstream.count_error(&request.account);
-        reply::refusal(call, &rejection).into()
-    });
+    let reply = outcome.unwrap_or_else(|rejection| refuse_with(&jetstream, call, &request, &rejection).into());
     jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
     jetstream.audit(&request, &reply.body);
+}
+
+/// The answer to a request that says why not.
+fn refuse_with(jetstream: &JetStream, call: Call<'_>, request: &ApiRequest, rejection: &Rejection) -> Vec<u8> {
+    jetstream.count_error(&request.account);
+    reply::refusal(call, rejection)
 }
 
 /// Whether a request is mostly answered from memory.
