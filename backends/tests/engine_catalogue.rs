@@ -10,7 +10,7 @@ use support::{ACCOUNT, Bench, Storage};
 use weir_engine::finding::FindingKind;
 use weir_engine::shard::snapshot::stream_key;
 use weir_engine::stream::StreamConfig;
-use weir_engine::{Kind, LogId, ShardId};
+use weir_engine::{Kind, LogId, ShardId, StreamId};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -40,7 +40,7 @@ fn a_restore_that_breaks_off_takes_no_other_log_with_it() {
         bench.open();
         let (kept, restored) = (name_on(&bench, theirs), name_on(&bench, ours));
         let stream = bench.create(&config(&kept));
-        assert_eq!(stream.id, LogId(256));
+        assert_eq!(stream.id, StreamId(256));
         for _ in 0..10 {
             stream.publish(&format!("{kept}.a"), "", b"acknowledged").unwrap();
         }
@@ -49,7 +49,7 @@ fn a_restore_that_breaks_off_takes_no_other_log_with_it() {
         bench.open();
         // The log of the restore, 0x256, prints as the first stream's number does in decimal.
         let id = std::iter::repeat_with(|| bench.store().allocate_id())
-            .find(|id| *id == LogId(0x256))
+            .find(|id| *id == StreamId(0x256))
             .expect("ids go up by one");
         let config = config(&restored);
         let settings = bench.settings(&config);
@@ -70,7 +70,7 @@ fn a_restore_that_breaks_off_takes_no_other_log_with_it() {
 }
 
 /// A bench with a stream `kept` and a stream `other`, each with ten messages that a checkpoint covers; closed.
-fn two_streams(storage: Storage) -> (Bench, LogId, LogId) {
+fn two_streams(storage: Storage) -> (Bench, StreamId, StreamId) {
     let mut bench = Bench::new(storage);
     bench.shards = 2;
     bench.open();
@@ -164,14 +164,14 @@ fn a_log_that_the_catalogue_has_lost_is_kept_and_its_stream_named() {
             assert!(new.id > other, "{} after {other}", new.id);
             assert!(new.message(1).is_none());
             bench.close();
-            assert!(bench.logs().contains(&other));
+            assert!(bench.logs().contains(&other.log()));
         }
         // Deleting it is for the user to say.
         bench.open();
         let stream = bench.find("other").unwrap();
         stream.call(|shard, id| shard.delete_stream(id)).unwrap();
         bench.close();
-        assert!(!bench.logs().contains(&other));
+        assert!(!bench.logs().contains(&other.log()));
         bench.open();
         assert!(bench.store().findings().is_empty());
         assert_eq!(bench.store().catalogue().trouble(), None);
@@ -248,7 +248,7 @@ fn a_flipped_bit_in_the_catalogue_costs_nothing_and_in_both_copies_no_message() 
             assert!(bench.store().allocate_id() > other);
             bench.close();
             let logs = bench.logs();
-            assert!(logs.contains(&kept) && logs.contains(&other));
+            assert!(logs.contains(&kept.log()) && logs.contains(&other.log()));
         }
     }
 }
@@ -267,6 +267,6 @@ fn an_entry_that_makes_no_sense_costs_its_stream_only() {
         assert_eq!(kinds, [FindingKind::Catalogue, FindingKind::Orphan]);
         bench.close();
         assert_eq!(bench.root().kv().get(&key).unwrap().as_deref(), Some(&b"{"[..]));
-        assert!(bench.logs().contains(&other));
+        assert!(bench.logs().contains(&other.log()));
     }
 }

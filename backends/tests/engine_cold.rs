@@ -18,7 +18,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Found, Search, StreamConfig, Unread};
-use weir_engine::{Backend, LogId, Result, Seq, ShardId};
+use weir_engine::{Backend, Result, Seq, ShardId, StreamId};
 
 const MESSAGES: Seq = 600;
 const START: i64 = 1_700_000_000_000_000_000;
@@ -52,7 +52,7 @@ struct Scene {
     clock: Arc<AtomicI64>,
     store: SteppedStore,
     inbox: Inbox,
-    id: LogId,
+    id: StreamId,
 }
 
 impl Scene {
@@ -63,7 +63,7 @@ impl Scene {
     /// With a limit of age, in nanoseconds.
     fn of_age(max_age: i64) -> Self {
         let disk = Arc::new(SimulatedDisk::new(7));
-        let mut scene = Self::open(disk.clone(), LogId(0));
+        let mut scene = Self::open(disk.clone(), StreamId(0));
         let config = StreamConfig {
             name: "S".into(),
             subjects: vec!["s.>".into()],
@@ -86,7 +86,7 @@ impl Scene {
         scene
     }
 
-    fn open(disk: Arc<SimulatedDisk>, id: LogId) -> Self {
+    fn open(disk: Arc<SimulatedDisk>, id: StreamId) -> Self {
         disk.boot();
         let own = disk.clone();
         let open: OpenBackend = Box::new(move |kind| {

@@ -138,7 +138,7 @@ const OFFLINE: u16 = 10194;
 #[test]
 fn a_log_that_cannot_be_written_takes_its_stream_offline_alone_and_loses_nothing() {
     let (scene, s, t) = Scene::new();
-    scene.set(s.id, Some(Fault::Write));
+    scene.set(s.id.log(), Some(Fault::Write));
     // The journal has it.
     assert_eq!(s.publish("a", "", b"two").unwrap().0, 2);
     scene.wait("S offline");
@@ -148,7 +148,7 @@ fn a_log_that_cannot_be_written_takes_its_stream_offline_alone_and_loses_nothing
     assert_eq!(last(&s), 2, "it can be read");
     assert_eq!(&s.message(2).unwrap().payload[..], b"two");
     assert_eq!(t.publish("a", "", b"two").unwrap().0, 2, "its neighbour goes on");
-    scene.set(s.id, None);
+    scene.set(s.id.log(), None);
     scene.bench.advance(2 * SECOND);
     scene.wait("S online");
     assert_eq!(scene.offline("S"), None);
@@ -160,12 +160,12 @@ fn a_log_that_cannot_be_written_takes_its_stream_offline_alone_and_loses_nothing
 #[test]
 fn a_checkpoint_keeps_the_journal_that_an_offline_stream_needs() {
     let (mut scene, s, t) = Scene::new();
-    scene.set(s.id, Some(Fault::Write));
+    scene.set(s.id.log(), Some(Fault::Write));
     s.publish("a", "", b"two").unwrap();
     scene.wait("S offline");
     t.publish("a", "", b"two").unwrap();
     scene.bench.close();
-    scene.set(s.id, None);
+    scene.set(s.id.log(), None);
     scene.bench.open();
     let s = scene.bench.find("S").unwrap();
     assert_eq!(&s.message(2).unwrap().payload[..], b"two");
@@ -180,7 +180,7 @@ fn a_start_with_a_stream_that_cannot_be_opened_starts() {
             true => scene.bench.close(),
             false => scene.bench.kill(),
         }
-        scene.set(s.id, Some(Fault::Open));
+        scene.set(s.id.log(), Some(Fault::Open));
         scene.bench.open();
         assert!(scene.offline("S").unwrap().contains("too many open files"));
         let s = scene.bench.find("S").unwrap();
@@ -192,7 +192,7 @@ fn a_start_with_a_stream_that_cannot_be_opened_starts() {
         scene.bench.close();
         scene.bench.open();
         assert!(scene.offline("S").is_some());
-        scene.set(s.id, None);
+        scene.set(s.id.log(), None);
         scene.bench.advance(2 * SECOND);
         scene.wait("S online");
         let s = scene.bench.find("S").unwrap();
@@ -205,12 +205,12 @@ fn a_start_with_a_stream_that_cannot_be_opened_starts() {
 fn an_offline_stream_can_be_deleted() {
     let (mut scene, s, _) = Scene::new();
     scene.bench.kill();
-    scene.set(s.id, Some(Fault::Open));
+    scene.set(s.id.log(), Some(Fault::Open));
     scene.bench.open();
     let s = scene.bench.find("S").unwrap();
     s.call(|shard, id| shard.delete_stream(id)).unwrap();
     assert!(scene.bench.find("S").is_none());
-    scene.set(s.id, None);
+    scene.set(s.id.log(), None);
     for _ in 0..2 {
         scene.bench.kill();
         scene.bench.open();
@@ -263,10 +263,10 @@ fn sequences_at_the_end_of_their_type_are_refused() {
 #[test]
 fn a_panic_is_an_error_of_its_turn() {
     let (scene, s, t) = Scene::new();
-    scene.set(s.id, Some(Fault::Panic));
+    scene.set(s.id.log(), Some(Fault::Panic));
     let error = s.publish("a", "", b"two").unwrap_err();
     assert!(error.message.contains("a bug of the test's own"), "{error}");
-    scene.set(s.id, None);
+    scene.set(s.id.log(), None);
     // The shard opens anew; what the journal had is there.
     while t.publish("a", "", b"two").is_err() {
         std::thread::yield_now();
@@ -347,7 +347,7 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
             shard: scene.bench.store().shard(ShardId(0)),
             ..stream
         });
-        scene.set(s.id, Some(Fault::Full));
+        scene.set(s.id.log(), Some(Fault::Full));
         assert_eq!(s.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
         assert_eq!(&s.message(2).unwrap().payload[..], b"two");
         // Its log alone is full, perhaps on a disk of its own: others go on.
@@ -362,7 +362,7 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
             true => scene.bench.close(),
             false => scene.bench.kill(),
         }
-        scene.set(s.id, None);
+        scene.set(s.id.log(), None);
         scene.bench.open();
         assert_eq!(scene.bench.store().catalogue().trouble(), None);
         let (s, t) = (scene.bench.find("S").unwrap(), scene.bench.find("T").unwrap());
@@ -380,7 +380,7 @@ fn a_start_on_a_disk_that_is_still_full_goes_on_as_before_it() {
         scene.bench.close();
         scene.bench.open();
         let s = scene.bench.find("S").unwrap_or(s);
-        scene.set(s.id, Some(Fault::Full));
+        scene.set(s.id.log(), Some(Fault::Full));
         assert_eq!(s.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
         scene.set(JOURNAL, Some(Fault::Full));
         scene.bench.kill();
@@ -405,7 +405,7 @@ fn a_start_on_a_disk_that_is_still_full_goes_on_as_before_it() {
             scene.bench.advance(2 * SECOND);
             assert_eq!(scene.bench.store().catalogue().trouble(), None);
         }
-        scene.set(s.id, None);
+        scene.set(s.id.log(), None);
         scene.set(JOURNAL, None);
         scene.bench.advance(2 * SECOND);
         assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
@@ -435,7 +435,7 @@ fn a_rocksdb_that_takes_no_writes_keeps_no_store_from_starting() {
         assert_eq!(r.publish("a", "", b"message").unwrap().0, seq);
     }
     bench.kill();
-    faults.0.lock().insert(r.id, Fault::Poison);
+    faults.0.lock().insert(r.id.log(), Fault::Poison);
     bench.open();
     assert_eq!(code(bench.find("R").unwrap().publish("a", "", b"refused")), OFFLINE);
     assert_eq!(bench.find("S").unwrap().publish("a", "", b"more").unwrap().0, 2);

@@ -215,7 +215,7 @@ fn in_the_place_of_the_directory_of_a_log_it_is_said_what_it_is() {
         );
         bench.close();
         let root = SegmentBackend::open_read_only(&bench.segment_folder()).unwrap();
-        let looked = root.open(first.id, &LogOptions::default()).err().unwrap();
+        let looked = root.open(first.id.log(), &LogOptions::default()).err().unwrap();
         assert!(why.starts_with(&looked.message), "{looked}");
         std::fs::remove_file(&dir).unwrap();
     }

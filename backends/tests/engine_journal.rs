@@ -9,7 +9,7 @@ use std::fs;
 use support::{ACCOUNT, Bench, Storage};
 use weir_engine::finding::{Finding, FindingKind};
 use weir_engine::stream::StreamConfig;
-use weir_engine::{LogId, SECOND, ShardId};
+use weir_engine::{SECOND, ShardId, StreamId};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -21,7 +21,7 @@ fn config(name: &str) -> StreamConfig {
 }
 
 /// Streams `one` and `two` with five messages each, which no checkpoint has; killed.
-fn killed() -> (Bench, LogId) {
+fn killed() -> (Bench, StreamId) {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
     let one = bench.create(&config("one"));
@@ -38,7 +38,7 @@ fn killed() -> (Bench, LogId) {
 
 /// Flips one bit of what the first shard's journal says there.
 fn flip(bench: &Bench, says: &str) {
-    let folder = bench.logs_folder().join(LogId(1).to_string());
+    let folder = bench.logs_folder().join(StreamId(1).to_string());
     let mut flipped = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -121,7 +121,7 @@ fn a_journal_that_was_rolled_back_is_named() {
             .unwrap();
     };
     (1..=3).for_each(publish);
-    let journal = bench.logs_folder().join(LogId(1).to_string());
+    let journal = bench.logs_folder().join(StreamId(1).to_string());
     let files = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
     let before: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
     (4..=5).for_each(publish);
@@ -187,7 +187,9 @@ fn a_journal_with_a_hole_outlives_checkpoints() {
     }
     bench.close();
     let root = bench.root();
-    let (journal, _) = root.open(LogId(1), &weir_engine::LogOptions::default()).unwrap();
+    let (journal, _) = root
+        .open(ShardId(0).journal(), &weir_engine::LogOptions::default())
+        .unwrap();
     assert_eq!(journal.reader().extent().first, 1);
 }
 
@@ -196,7 +198,7 @@ fn a_missing_journal_is_told() {
     let (mut bench, one) = killed();
     bench.open();
     bench.close();
-    fs::remove_dir_all(bench.logs_folder().join(LogId(1).to_string())).unwrap();
+    fs::remove_dir_all(bench.logs_folder().join(StreamId(1).to_string())).unwrap();
     bench.open();
     assert!(one_finding(&bench).text.contains("journal of shard 0 is missing"));
     assert_eq!(payloads(&bench, "one"), messages("one", 1..=5));
@@ -212,7 +214,7 @@ fn a_missing_journal_is_told() {
 }
 
 /// The segment file of a stream's log.
-fn segment_of(bench: &Bench, id: LogId) -> std::path::PathBuf {
+fn segment_of(bench: &Bench, id: StreamId) -> std::path::PathBuf {
     let entries = fs::read_dir(bench.logs_folder().join(id.to_string())).unwrap();
     let mut files = entries.map(|entry| entry.unwrap().path());
     files
@@ -290,7 +292,7 @@ fn a_journal_that_ends_before_what_checkpoints_cover_is_told() {
     bench.open();
     assert!(bench.store().findings().is_empty());
     bench.kill();
-    let folder = bench.logs_folder().join(LogId(1).to_string());
+    let folder = bench.logs_folder().join(StreamId(1).to_string());
     for entry in fs::read_dir(folder).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }

@@ -124,8 +124,8 @@ fn checkpoints_keep_what_is_sealed() {
     bench.kill();
     let kept = {
         let backend = SegmentBackend::open(&bench.segment_folder()).unwrap();
-        let _log = backend.open(stream.id, &LogOptions::default()).unwrap();
-        backend.kept_index(stream.id).unwrap().unwrap()
+        let _log = backend.open(stream.id.log(), &LogOptions::default()).unwrap();
+        backend.kept_index(stream.id.log()).unwrap().unwrap()
     };
     assert!(
         kept.frames.len() as u64 * 256 > before.0.messages / 2,
@@ -154,7 +154,7 @@ fn what_is_damaged_costs_a_slower_start() {
         std::fs::write(&file, &raw).unwrap();
         let places = {
             let backend = SegmentBackend::open_read_only(&bench.segment_folder()).unwrap();
-            let (log, report) = backend.open(stream.id, &LogOptions::default()).unwrap();
+            let (log, report) = backend.open(stream.id.log(), &LogOptions::default()).unwrap();
             assert_eq!(report.damage, [] as [String; 0]);
             let mut check = Places::default();
             log.reader().check(&mut check).unwrap();

@@ -83,7 +83,7 @@ fn the_journal_of_a_stream_that_stays_offline_stays_short_and_loses_nothing() {
     bench.wrap = Some(Arc::new(move |inner| under(inner, rules.clone())));
     bench.open();
     let (held, busy) = (bench.create(&config("H")), bench.create(&config("B")));
-    *watched.down.lock() = Some(held.id);
+    *watched.down.lock() = Some(held.id.log());
     // All this is in the journal, in one turn, and nowhere else.
     let filled = held.call(|shard, id| {
         for _ in 0..HELD {

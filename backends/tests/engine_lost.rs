@@ -309,7 +309,7 @@ fn a_flipped_bit_and_a_cut_cost_nothing_that_is_in_the_journal_and_in_the_log() 
         bench.kill();
         let damaged = match in_journal {
             true => Handle {
-                id: weir_engine::LogId(1),
+                id: weir_engine::StreamId(1),
                 ..stream
             },
             false => stream,
@@ -763,7 +763,7 @@ fn what_may_be_there_again_is_kept_by_the_opening_that_writes() {
     let mut raw = std::fs::read(&path).unwrap();
     raw.truncate((at + newest.len()).next_multiple_of(8));
     std::fs::write(&path, raw).unwrap();
-    let journal = std::fs::read_dir(bench.logs_folder().join(weir_engine::LogId(1).to_string()));
+    let journal = std::fs::read_dir(bench.logs_folder().join(weir_engine::StreamId(1).to_string()));
     let journal = journal.unwrap().map(|entry| entry.unwrap().path());
     let journal = journal
         .filter(|path| path.extension().is_some_and(|e| e == "seg"))

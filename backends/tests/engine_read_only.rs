@@ -20,7 +20,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Storage, StreamConfig, StreamState};
-use weir_engine::{Backend, Kind, LogId, Result, SECOND, ShardId};
+use weir_engine::{Backend, Kind, Result, SECOND, ShardId, StreamId};
 
 const ACCOUNT: &str = "A";
 
@@ -101,7 +101,7 @@ impl World {
         self.store.as_ref().expect("it is open")
     }
 
-    fn create(&mut self, name: &str, storage: Storage) -> Result<LogId> {
+    fn create(&mut self, name: &str, storage: Storage) -> Result<StreamId> {
         let config = config(name, storage);
         let mut settings = Settings::of(&config, &Defaults::default()).expect("they make sense");
         if storage == Storage::File {
@@ -111,7 +111,7 @@ impl World {
         self.call(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings))
     }
 
-    fn publish(&mut self, id: LogId) -> Result<u64> {
+    fn publish(&mut self, id: StreamId) -> Result<u64> {
         self.call(move |shard| {
             Ok(shard
                 .publish(id, Bytes::from_static(b"s"), 0, Bytes::from_static(b"body"))?
@@ -142,7 +142,7 @@ fn config(name: &str, storage: Storage) -> StreamConfig {
 }
 
 /// A store with a stream S of 20 messages, one of which is deleted, and a consumer, and a stream M in memory.
-fn world(backend: BackendKind) -> (World, LogId, LogId) {
+fn world(backend: BackendKind) -> (World, StreamId, StreamId) {
     let mut world = World {
         disk: Arc::new(SimulatedDisk::new(1)),
         #[cfg(feature = "rocksdb")]
@@ -167,7 +167,7 @@ fn world(backend: BackendKind) -> (World, LogId, LogId) {
 }
 
 /// What can be read of a stream.
-fn read(world: &mut World, id: LogId) -> Result<(StreamState, Vec<u64>, Vec<Arc<str>>)> {
+fn read(world: &mut World, id: StreamId) -> Result<(StreamState, Vec<u64>, Vec<Arc<str>>)> {
     world.call(move |shard| {
         let stream = shard.stream(id)?;
         let mut seqs = Vec::new();

@@ -505,7 +505,9 @@ fn a_long_duplicate_window_is_no_trouble_for_checkpoints() {
             std::ops::ControlFlow::Continue(())
         };
         root.kv().scan(b"dedup/", None, count).expect("keys");
-        let (journal, _) = root.open(LogId(1), &LogOptions::default()).expect("the journal");
+        let (journal, _) = root
+            .open(ShardId(0).journal(), &LogOptions::default())
+            .expect("the journal");
         (ids as u64, journal.reader().extent().first)
     };
     let (ids, journal) = held(&bench);

@@ -20,7 +20,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{Backend, LogId, Result, SECOND, ShardId};
+use weir_engine::{Backend, Result, SECOND, ShardId, StreamId};
 
 const ACCOUNT: &str = "A";
 
@@ -40,7 +40,7 @@ struct World {
     other: Other,
     clock: Arc<AtomicI64>,
     store: Option<SteppedStore>,
-    id: LogId,
+    id: StreamId,
     /// What was acknowledged and not deleted since.
     model: BTreeMap<u64, Bytes>,
     /// What a call was not answered about: it may be there or not.
@@ -55,7 +55,7 @@ impl World {
             other,
             clock: Arc::new(AtomicI64::new(1_700_000_000_000_000_000)),
             store: None,
-            id: LogId(0),
+            id: StreamId(0),
             model: BTreeMap::new(),
             unsure: Vec::new(),
             published: 0,
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// The stream's logs, in whatever backend.
-    fn logs(&mut self) -> Vec<(BackendKind, LogId)> {
+    fn logs(&mut self) -> Vec<(BackendKind, StreamId)> {
         let mut logs = Vec::new();
         self.disk.observe(true);
         let of = |folder: &str| {
@@ -240,7 +240,7 @@ impl World {
         }
         let there = match &self.other {
             Other::Files => of("/other"),
-            Other::Paged(backend) => backend.list().unwrap().contains(&self.id),
+            Other::Paged(backend) => backend.list().unwrap().contains(&self.id.log()),
             // The store has it open.
             #[cfg(feature = "rocksdb")]
             Other::Rocks(_) => self.is_in(BackendKind::RocksDb),

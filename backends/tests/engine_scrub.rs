@@ -19,7 +19,7 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
-use weir_engine::{Backend, LogId, Result, SECOND, Seq, ShardId};
+use weir_engine::{Backend, Result, SECOND, Seq, ShardId, StreamId};
 
 const CYCLE: i64 = 100 * SECOND;
 const ACCOUNT: &str = "A";
@@ -116,7 +116,7 @@ impl World {
         panic!("no answer");
     }
 
-    fn create(&mut self, name: &str, backend: &str) -> LogId {
+    fn create(&mut self, name: &str, backend: &str) -> StreamId {
         let config = StreamConfig {
             name: name.into(),
             subjects: vec![name.into()],
@@ -129,7 +129,7 @@ impl World {
         made.unwrap()
     }
 
-    fn publish(&mut self, id: LogId, name: &str, count: u64) {
+    fn publish(&mut self, id: StreamId, name: &str, count: u64) {
         for _ in 0..count {
             let name = name.to_owned();
             self.call(move |shard| {
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Flips a bit of a message, wherever it is stored but in the journal.
-    fn flip(&self, id: LogId, says: &str) {
+    fn flip(&self, id: StreamId, says: &str) {
         let folder = Path::new("/store/logs").join(id.to_string());
         let mut flipped = 0;
         for (path, bytes) in self.disk.contents(&folder) {
@@ -179,7 +179,7 @@ impl World {
         panic!("no end of the pass: {:?}", self.status());
     }
 
-    fn lost(&mut self, id: LogId) -> Vec<Seq> {
+    fn lost(&mut self, id: StreamId) -> Vec<Seq> {
         self.call(move |shard| Ok(shard.stream(id)?.ledger().sequences(100)))
             .unwrap()
     }
@@ -225,7 +225,7 @@ fn what_rots_is_found_and_told_once() {
 #[test]
 fn a_store_that_is_closed_again_and_again_is_read_to_the_end() {
     let mut world = World::new();
-    let ids: Vec<LogId> = ["a", "b", "c"].map(|name| world.create(name, "segment")).to_vec();
+    let ids: Vec<StreamId> = ["a", "b", "c"].map(|name| world.create(name, "segment")).to_vec();
     for (id, name) in ids.iter().zip(["a", "b", "c"]) {
         world.publish(*id, name, 300);
     }

@@ -24,12 +24,12 @@ use weir_engine::stepped::SteppedStore;
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
-use weir_engine::{Backend, Error, Kind, LogId, Result, Seq, ShardId};
+use weir_engine::{Backend, Error, Kind, Result, Seq, ShardId, StreamId};
 
 /// The shard that comes and goes.
 const ADDED: ShardId = ShardId(70);
 /// Its stream.
-const GIVEN: LogId = LogId(1 << 63 | 5);
+const GIVEN: StreamId = StreamId(1 << 63 | 5);
 
 const STORAGES: &[Storage] = &[
     Storage::Memory,
@@ -60,7 +60,7 @@ fn add(bench: &Bench) {
 }
 
 /// Makes a stream in a shard, under that id.
-fn make(bench: &Bench, shard: ShardId, id: LogId, name: &str) -> Result<Handle> {
+fn make(bench: &Bench, shard: ShardId, id: StreamId, name: &str) -> Result<Handle> {
     let config = config(name);
     let settings = bench.settings(&config);
     let shard = bench.store().shard(shard);
@@ -213,13 +213,13 @@ fn a_kill_costs_a_shard_that_was_added_nothing() {
 fn ids_that_others_give_never_move_those_of_the_store() {
     for &storage in STORAGES {
         let mut bench = bench(storage);
-        assert_eq!(bench.create(&config("A")).id, LogId(256));
+        assert_eq!(bench.create(&config("A")).id, StreamId(256));
         add(&bench);
-        let last = LogId(u64::MAX);
+        let last = StreamId(u64::MAX);
         let highest = make(&bench, ADDED, last, "HIGHEST").unwrap();
         highest.publish("HIGHEST.x", "", b"something").unwrap();
         given(&bench);
-        assert_eq!(bench.create(&config("B")).id, LogId(257));
+        assert_eq!(bench.create(&config("B")).id, StreamId(257));
         // Of streams in memory nothing is left that had an id.
         let least = if storage.survives() { 258 } else { 256 };
         for killed in [true, false] {
@@ -236,7 +236,7 @@ fn ids_that_others_give_never_move_those_of_the_store() {
             let next = bench.store().allocate_id();
             assert!((least..300).contains(&next.0), "{next}");
         }
-        let mixed_up = [(ShardId(0), LogId(1 << 63 | 9)), (ADDED, LogId(999))];
+        let mixed_up = [(ShardId(0), StreamId(1 << 63 | 9)), (ADDED, StreamId(999))];
         for (shard, id) in mixed_up {
             let refused = make(&bench, shard, id, "MIXED");
             assert_eq!(refused.map(|_| ()).unwrap_err().kind, Kind::Invalid);
@@ -338,7 +338,7 @@ struct World {
     is_made: bool,
 }
 
-const LOCAL: LogId = LogId(256);
+const LOCAL: StreamId = StreamId(256);
 
 impl World {
     fn new(seed: u64) -> Self {
@@ -392,7 +392,7 @@ impl World {
         receiver.try_recv().unwrap_or_else(|_| Err(Error::closed("no answer")))
     }
 
-    fn make(&mut self, shard: ShardId, id: LogId, name: &str) -> Result<()> {
+    fn make(&mut self, shard: ShardId, id: StreamId, name: &str) -> Result<()> {
         let config = config(name);
         let settings = Settings::of(&config, &Defaults::default()).unwrap();
         self.call(shard, move |shard| {
@@ -401,7 +401,7 @@ impl World {
         Ok(())
     }
 
-    fn publish(&mut self, shard: ShardId, id: LogId) -> Result<()> {
+    fn publish(&mut self, shard: ShardId, id: StreamId) -> Result<()> {
         let subject = if id == LOCAL { "LOCAL.x" } else { "GIVEN.x" };
         let body = Bytes::from_static(b"something");
         let ack = self.call(shard, move |shard| shard.publish(id, subject.into(), 0, body))?;
@@ -426,7 +426,7 @@ impl World {
         Ok(())
     }
 
-    fn verify(&mut self, shard: ShardId, id: LogId, what: &str) {
+    fn verify(&mut self, shard: ShardId, id: StreamId, what: &str) {
         let acked = self.acked[usize::from(id == GIVEN)].clone();
         let there = self.call(shard, move |shard| {
             let stream = shard.stream(id)?;

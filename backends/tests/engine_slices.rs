@@ -559,7 +559,7 @@ fn turn_by_turn<S: Send + 'static, T: Send + 'static>(
     looks: &Looks,
     mut state: S,
     mut between: impl FnMut(usize),
-    work: impl Fn(&mut InTurn<'_, '_>, weir_engine::LogId, &mut S) -> Result<Option<T>> + Clone + Send + 'static,
+    work: impl Fn(&mut InTurn<'_, '_>, weir_engine::StreamId, &mut S) -> Result<Option<T>> + Clone + Send + 'static,
 ) -> (usize, T) {
     let mut turns = 0;
     loop {

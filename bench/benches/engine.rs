@@ -17,7 +17,7 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{StreamConfig, StreamState};
-use weir_engine::{LogId, Store, StoreOptions};
+use weir_engine::{Store, StoreOptions, StreamId};
 
 const KINDS: &[BackendKind] = &[
     BackendKind::Memory,
@@ -42,7 +42,7 @@ fn open(folder: &std::path::Path) -> Store {
     Store::embedded(opener, StoreOptions::new(Arc::new(clock))).unwrap()
 }
 
-fn create(store: &Store, kind: BackendKind) -> LogId {
+fn create(store: &Store, kind: BackendKind) -> StreamId {
     let mut metadata = vec![("weir.backend", kind.to_string())];
     if kind != BackendKind::Memory {
         metadata.push(("weir.durability", "os".to_owned()));
@@ -68,7 +68,7 @@ fn create(store: &Store, kind: BackendKind) -> LogId {
 }
 
 /// A publish that tells when it is answered.
-fn input(id: LogId, subject: &Bytes, body: &Bytes, answered: &Sender<u64>) -> Input {
+fn input(id: StreamId, subject: &Bytes, body: &Bytes, answered: &Sender<u64>) -> Input {
     let answered = answered.clone();
     Input::Publish {
         stream: id,
@@ -81,7 +81,7 @@ fn input(id: LogId, subject: &Bytes, body: &Bytes, answered: &Sender<u64>) -> In
     }
 }
 
-fn state(store: &Store, id: LogId) -> StreamState {
+fn state(store: &Store, id: StreamId) -> StreamState {
     let shard = store.shard(store.shard_for(ACCOUNT, STREAM));
     shard
         .call_blocking(move |shard| shard.stream(id).unwrap().state())

@@ -4,7 +4,7 @@
 use weir_engine::finding::Finding;
 use weir_engine::image::Image;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, ShardId, Store};
+use weir_engine::{ShardId, Store, StreamId};
 
 use crate::chosen::Chosen;
 use crate::error::{Error, Result};
@@ -13,12 +13,12 @@ use crate::image::Looking;
 /// Some streams of a store, or all of it.
 pub(crate) struct Asked {
     /// Their logs, shards and backends; `None` if all was asked for.
-    streams: Option<Vec<(LogId, ShardId, BackendKind)>>,
+    streams: Option<Vec<(StreamId, ShardId, BackendKind)>>,
 }
 
 impl Asked {
     /// `name` is the name that was asked for, if one was, and `wanted` are the logs of the streams that have it.
-    pub fn of(image: &Image, name: Option<&str>, wanted: &[LogId]) -> Self {
+    pub fn of(image: &Image, name: Option<&str>, wanted: &[StreamId]) -> Self {
         let entries = image.entries().into_iter();
         let own = entries.filter(|entry| wanted.contains(&entry.id));
         let streams = own
@@ -82,7 +82,7 @@ impl Asked {
         Ok(count)
     }
 
-    fn any(&self, is: impl Fn(&(LogId, ShardId, BackendKind)) -> bool) -> bool {
+    fn any(&self, is: impl Fn(&(StreamId, ShardId, BackendKind)) -> bool) -> bool {
         self.streams.as_ref().is_none_or(|streams| streams.iter().any(is))
     }
 }
@@ -91,7 +91,7 @@ impl Asked {
 ///
 /// # Errors
 /// If the catalogue cannot be read.
-pub(crate) fn beside(looking: &Looking, name: &str, own: &[LogId]) -> Result<u64> {
+pub(crate) fn beside(looking: &Looking, name: &str, own: &[StreamId]) -> Result<u64> {
     let image = &looking.image;
     let asked = Asked::of(image, Some(name), own);
     let mut count = asked.others(image)? + (looking.mended.len() + looking.broken_keys.len()) as u64;
@@ -111,7 +111,7 @@ pub(crate) fn beside(looking: &Looking, name: &str, own: &[LogId]) -> Result<u64
 /// The same of a store that is open to be changed.
 pub(crate) fn in_store(store: &Store, own: &[Chosen]) -> u64 {
     let catalogue = store.catalogue();
-    let is_own = |id: LogId| own.iter().any(|stream| stream.id == id);
+    let is_own = |id: StreamId| own.iter().any(|stream| stream.id == id);
     let offline = catalogue
         .all()
         .iter()
@@ -119,7 +119,7 @@ pub(crate) fn in_store(store: &Store, own: &[Chosen]) -> u64 {
         .count();
     let findings = catalogue.findings().into_iter().filter(|finding| {
         // Where nothing tells whom it concerns, it may be these.
-        !finding.concerned.is_empty() && !finding.concerned.iter().any(|of| is_own(LogId(of.log)))
+        !finding.concerned.is_empty() && !finding.concerned.iter().any(|of| is_own(StreamId(of.log)))
     });
     (offline + findings.count()) as u64
 }

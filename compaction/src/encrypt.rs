@@ -14,7 +14,7 @@ use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::{BackendKind, IndexKind};
 use weir_engine::{
     Backend, Compression, Direction, Entry, Error as EngineError, Kind, Kv, KvWrite, Log, LogChange, LogId, LogOptions,
-    LogReader, Record, Seq, Want,
+    LogReader, LogRef, Record, Seq, Want,
 };
 
 use crate::beside::Beside;
@@ -111,7 +111,7 @@ struct Copied {
 
 struct Copying<'a> {
     /// The streams by their logs.
-    streams: BTreeMap<(BackendKind, LogId), Copied>,
+    streams: BTreeMap<LogRef, Copied>,
     /// Why a log is not copied that lacks messages.
     lost: Option<Error>,
     logs: u64,
@@ -132,8 +132,9 @@ impl Copying<'_> {
                 return Err(damaged(&lost));
             }
             for id in source.list()? {
-                let change = self.log(&source, &target, (kind, id))?;
-                changes.insert((kind, id), change);
+                let log = LogRef { backend: kind, id };
+                let change = self.log(&source, &target, log)?;
+                changes.insert(log, change);
             }
             target.sync()?;
         }
@@ -146,33 +147,28 @@ impl Copying<'_> {
         target.sync()
     }
 
-    fn log(
-        &mut self,
-        source: &Arc<dyn Backend>,
-        target: &Arc<dyn Backend>,
-        (kind, id): (BackendKind, LogId),
-    ) -> weir_engine::Result<u64> {
+    fn log(&mut self, source: &Arc<dyn Backend>, target: &Arc<dyn Backend>, of: LogRef) -> weir_engine::Result<u64> {
         let existing = LogOptions {
             existing: true,
             ..LogOptions::default()
         };
-        let (log, recovery) = source.open(id, &existing)?;
+        let (log, recovery) = source.open(of.id, &existing)?;
         let reader = log.reader();
-        self.is_whole(reader.as_ref(), (kind, id))?;
+        self.is_whole(reader.as_ref(), of)?;
         if let Some(what) = recovery.damage.first().or(recovery.revived.as_ref()) {
             return Err(damaged(what));
         }
         let options = LogOptions {
             // As a server makes it: it has a file before it has records, or it would look like one whose files are gone.
-            preallocate: id < FIRST_STREAM,
+            preallocate: of.id < FIRST_STREAM,
             label: recovery.label.unwrap_or_default(),
             compression: self
                 .streams
-                .get(&(kind, id))
+                .get(&of)
                 .map_or_else(Compression::default, |of| of.compression),
             ..LogOptions::default()
         };
-        let (mut copy, _) = target.open(id, &options)?;
+        let (mut copy, _) = target.open(of.id, &options)?;
         let mut from = 0;
         loop {
             let (entries, next) = portion(reader.as_ref(), from)?;
@@ -187,7 +183,7 @@ impl Copying<'_> {
             }
         }
         // What is damaged in bodies is found by reading them.
-        self.is_whole(reader.as_ref(), (kind, id))?;
+        self.is_whole(reader.as_ref(), of)?;
         let extent = reader.extent();
         let last = copy.reader().extent().last;
         if last < extent.last {
@@ -206,14 +202,17 @@ impl Copying<'_> {
         }
         let made = copy.reader().extent();
         if (made.count, made.bytes, made.last) != (extent.count, extent.bytes, extent.last) {
-            return Err(damaged(&format!("log {id} is not in the copy as it is in the store")));
+            return Err(damaged(&format!(
+                "log {} is not in the copy as it is in the store",
+                of.id
+            )));
         }
         self.logs += 1;
         Ok(copy.last_change())
     }
 
     /// Refuses a log with records that are known to be lost.
-    fn is_whole(&mut self, reader: &dyn LogReader, of: (BackendKind, LogId)) -> weir_engine::Result<()> {
+    fn is_whole(&mut self, reader: &dyn LogReader, of: LogRef) -> weir_engine::Result<()> {
         let mut lost: Vec<_> = reader.lost().iter().map(|lost| (lost.first, lost.last)).collect();
         if lost.is_empty() && reader.extent().damaged == 0 {
             return Ok(());
@@ -227,7 +226,7 @@ impl Copying<'_> {
                 lost,
             });
         }
-        Err(damaged(&format!("log {} has records that cannot be read", of.1)))
+        Err(damaged(&format!("log {} has records that cannot be read", of.id)))
     }
 }
 
@@ -266,16 +265,17 @@ fn put(log: &mut dyn Log, entries: &[Entry]) -> weir_engine::Result<()> {
 }
 
 /// The streams of a catalogue. Journals, and what makes no sense, are not among them.
-fn streams(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<(BackendKind, LogId), Copied>> {
+fn streams(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<LogRef, Copied>> {
     let mut found = BTreeMap::new();
     catalogue.scan(STREAM_PREFIX, None, &mut |_, value| {
         if let Ok(saved) = StreamSnapshot::read(value, None) {
+            let log = saved.log();
             let copied = Copied {
                 account: saved.account,
                 name: saved.name,
                 compression: saved.settings.compression,
             };
-            found.insert((saved.settings.backend, LogId(saved.id)), copied);
+            found.insert(log, copied);
         }
         ControlFlow::Continue(())
     })?;
@@ -283,11 +283,7 @@ fn streams(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<(BackendKind, Log
 }
 
 /// The catalogue, which knows of each stream's log up to which change it was written: that is another one in the copy.
-fn catalogue(
-    source: &dyn Kv,
-    target: &dyn Kv,
-    changes: &BTreeMap<(BackendKind, LogId), u64>,
-) -> weir_engine::Result<()> {
+fn catalogue(source: &dyn Kv, target: &dyn Kv, changes: &BTreeMap<LogRef, u64>) -> weir_engine::Result<()> {
     let (mut writes, mut bytes): (Vec<KvWrite>, usize) = (Vec::new(), 0);
     let mut failed = Ok(());
     source.scan(b"", None, &mut |key, value| {
@@ -312,10 +308,10 @@ fn catalogue(
 }
 
 /// A stream's entry as it is true of the copy; as it is, if it makes no sense.
-fn of_copy(value: &[u8], changes: &BTreeMap<(BackendKind, LogId), u64>) -> Bytes {
+fn of_copy(value: &[u8], changes: &BTreeMap<LogRef, u64>) -> Bytes {
     let changed = StreamSnapshot::read(value, None).ok().and_then(|mut saved| {
         saved.settings.index = IndexKind::Resident;
-        let change = changes.get(&(saved.settings.backend, LogId(saved.id)));
+        let change = changes.get(&saved.log());
         saved.log_change = change.copied().unwrap_or_default();
         serde_json::to_vec(&saved).ok()
     });

@@ -10,7 +10,7 @@ use weir_engine::image::Image;
 use weir_engine::shard::snapshot::StreamSnapshot;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend, LogId, NanoTime, words};
+use weir_engine::{Backend, NanoTime, StreamId, words};
 
 use crate::error::{Error, Result};
 
@@ -77,12 +77,12 @@ impl Looking {
     ///
     /// # Errors
     /// If there is none of the wanted name.
-    pub fn streams(&self, wanted: Option<&str>) -> Result<Vec<LogId>> {
+    pub fn streams(&self, wanted: Option<&str>) -> Result<Vec<StreamId>> {
         let entries = self.image.entries();
         let found = entries
             .iter()
             .filter(|entry| wanted.is_none_or(|name| *entry.name == *name));
-        let found: Vec<LogId> = found.map(|entry| entry.id).collect();
+        let found: Vec<StreamId> = found.map(|entry| entry.id).collect();
         match wanted {
             Some(wanted) if found.is_empty() => Err(Error::NoSuchStream {
                 wanted: wanted.to_owned(),
@@ -96,7 +96,7 @@ impl Looking {
     ///
     /// # Errors
     /// If there is none, or several and it is not said which.
-    pub fn the_stream(&self, name: &str, account: Option<&str>) -> Result<LogId> {
+    pub fn the_stream(&self, name: &str, account: Option<&str>) -> Result<StreamId> {
         let entries = self.image.entries();
         let named = entries.iter().filter(|entry| *entry.name == *name);
         let found: Vec<_> = named

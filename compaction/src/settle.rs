@@ -9,7 +9,7 @@ use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
 use weir_engine::stream::ledger::{LEDGER_PLACES, Ledger};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Check, EntryRef, Kv, LogId, Place, Want, words};
+use weir_engine::{Check, EntryRef, Kv, Place, StreamId, Want, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -81,7 +81,7 @@ pub fn settle_with(path: &Path, which: &Which, verified: bool) -> Result<Vec<Str
 }
 
 /// The damaged places of each stream's log of which servers have noted what is lost. Changes nothing.
-fn noted(path: &Path, verified: bool) -> Result<BTreeMap<LogId, Vec<String>>> {
+fn noted(path: &Path, verified: bool) -> Result<BTreeMap<StreamId, Vec<String>>> {
     let mut looking = Looking::at(path, None)?;
     let mut all = BTreeMap::new();
     for id in looking.streams(None)? {
@@ -134,7 +134,7 @@ impl Check for Places {
 }
 
 /// The ledger of a stream; `None` if it makes no sense.
-fn ledger_of(kv: &dyn Kv, id: LogId) -> weir_engine::Result<Option<Ledger>> {
+fn ledger_of(kv: &dyn Kv, id: StreamId) -> weir_engine::Result<Option<Ledger>> {
     Ok(match kv.get(&ledger_key(id))? {
         Some(json) => serde_json::from_slice(&json).ok(),
         None => Some(Ledger::default()),
@@ -164,7 +164,11 @@ fn open_findings(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
 
 /// The streams that have lost something since that was last settled, or whose logs have damaged places that are not. `noted` are
 /// those of which servers have noted what is lost with them.
-fn open_losses(kv: &dyn Kv, noted: &mut BTreeMap<LogId, Vec<String>>, open: &mut Vec<Open>) -> weir_engine::Result<()> {
+fn open_losses(
+    kv: &dyn Kv,
+    noted: &mut BTreeMap<StreamId, Vec<String>>,
+    open: &mut Vec<Open>,
+) -> weir_engine::Result<()> {
     let mut streams = Vec::new();
     kv.scan(STREAM_PREFIX, None, &mut |_, value| {
         // Whatever makes no sense there is told by an inspection.
@@ -172,7 +176,7 @@ fn open_losses(kv: &dyn Kv, noted: &mut BTreeMap<LogId, Vec<String>>, open: &mut
         ControlFlow::Continue(())
     })?;
     for stream in streams {
-        let id = LogId(stream.id);
+        let id = StreamId(stream.id);
         let Some(mut ledger) = ledger_of(kv, id)? else {
             continue;
         };

@@ -16,7 +16,7 @@ use weir_compaction::inspect::{Options, inspect};
 use weir_compaction::settle::{Which, settle};
 use weir_engine::finding::{Concerned, Finding, FindingKind};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, ShardId, Store, StoreOptions};
+use weir_engine::{ShardId, Store, StoreOptions, StreamId};
 
 /// What is said where there is nothing to settle.
 const NOTHING: &str = "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the \
@@ -82,7 +82,7 @@ fn weir(args: &[&str]) -> (Option<i32>, String) {
 /// Flips a bit of what a journal says there; answers whose journal it is.
 fn flip(folder: &Path, says: &[u8]) -> u64 {
     for shard in 0..2 {
-        let journal = folder.join("weir/segment/logs").join(LogId(1 + shard).to_string());
+        let journal = folder.join("weir/segment/logs").join(StreamId(1 + shard).to_string());
         for entry in fs::read_dir(&journal).unwrap() {
             let path = entry.unwrap().path();
             let mut raw = fs::read(&path).unwrap();

@@ -21,7 +21,7 @@ use crate::store::{Capacity, Catalogue, Intent, Reservation, Store};
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
 use crate::stream::{AtHand, Found, Message, Purge, SIGHT_LOOKS, Search, Sight, Stream, StreamConfig, StreamState};
-use crate::types::{LogId, Seq};
+use crate::types::{Seq, StreamId};
 use outlet::Fetches;
 
 /// The account that a server gives to clients that name none: streams made in it are what its clients see.
@@ -32,7 +32,7 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 #[derive(Clone)]
 pub struct EmbeddedStream {
     shard: ShardHandle,
-    id: LogId,
+    id: StreamId,
     /// Where its consumers' messages go; `None` if the store's outlet is another.
     fetches: Option<Arc<Fetches>>,
 }
@@ -230,7 +230,7 @@ impl EmbeddedStream {
     /// What the function answers, or that the store is closed or its storage failed.
     pub fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, StreamId) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let id = self.id;
         self.shard.call_blocking(move |shard| work(shard, id))

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{LogId, NanoTime, Seq, ShardId};
+use crate::types::{NanoTime, Seq, ShardId, StreamId};
 use crate::words;
 
 /// The prefix of the keys under which findings are kept.
@@ -75,7 +75,7 @@ impl Finding {
 
     /// Whether each start of the store finds it again, for as long as it is so: not if it is about a shard that was added, or a stream of one.
     pub(crate) fn is_local(&self) -> bool {
-        self.shard.is_none_or(ShardId::is_local) && self.concerned.iter().all(|of| LogId(of.log).is_local())
+        self.shard.is_none_or(ShardId::is_local) && self.concerned.iter().all(|of| StreamId(of.log).is_local())
     }
 
     /// Whether something that was answered for may be lost.
@@ -91,7 +91,7 @@ impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)?;
         for concerned in &self.concerned {
-            let id = LogId(concerned.log);
+            let id = StreamId(concerned.log);
             match concerned.stream.as_str() {
                 "" => write!(f, "; a stream with log {id}")?,
                 name => write!(f, "; stream {name} of account {}", concerned.account)?,

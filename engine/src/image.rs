@@ -23,7 +23,7 @@ use crate::store::{Environment, OpenBackend, OpeningProgress, StreamEntry, local
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Seq, ShardId};
+use crate::types::{LogId, LogRef, NanoTime, Seq, ShardId, StreamId};
 
 /// The store.
 pub struct Image {
@@ -198,7 +198,7 @@ impl Image {
     }
 
     /// Whether opening a stream's log found something lost or damaged that nobody has settled.
-    pub fn has_lost(&self, id: LogId) -> bool {
+    pub fn has_lost(&self, id: StreamId) -> bool {
         let entry = self.env.catalogue.by_id(id);
         let stream = entry.and_then(|entry| self.shards.get(&entry.shard)?.stream_of_image(id));
         stream.is_some_and(|stream| stream.ledger().unsettled() > 0)
@@ -210,7 +210,7 @@ impl Image {
     }
 
     /// A stream.
-    pub fn stream(&mut self, id: LogId) -> Option<ImageStream<'_>> {
+    pub fn stream(&mut self, id: StreamId) -> Option<ImageStream<'_>> {
         let entry = self.env.catalogue.by_id(id)?;
         let shard = self.shards.get_mut(&entry.shard)?;
         let stream = shard.readable_stream(id);
@@ -219,23 +219,23 @@ impl Image {
 
     /// The logs of streams that are offline and of which nothing tells but the labels of their logs: the catalogue has lost them, and
     /// the journal what made them.
-    pub fn labelled(&self) -> Vec<(BackendKind, LogId)> {
+    pub fn labelled(&self) -> Vec<LogRef> {
         let entries = self.env.catalogue.all().into_iter();
         let labelled = entries.filter(|entry| {
             let shard = self.shards.get(&entry.shard);
             shard.is_some_and(|shard| shard.is_by_label(entry.id))
         });
-        labelled.map(|entry| (entry.settings.backend, entry.id)).collect()
+        labelled.map(|entry| entry.log()).collect()
     }
 
     /// What the last checkpoint has of a stream; `None` if it has nothing, or that makes no sense.
-    pub fn saved(&self, id: LogId) -> Result<Option<StreamSnapshot>> {
+    pub fn saved(&self, id: StreamId) -> Result<Option<StreamSnapshot>> {
         let json = self.kv()?.get(&stream_key(id))?;
         Ok(json.and_then(|json| StreamSnapshot::read(&json, Some(id)).ok()))
     }
 
     /// What the last checkpoint has of what a stream has lost; `None` if that makes no sense.
-    pub fn saved_ledger(&self, id: LogId) -> Result<Option<Ledger>> {
+    pub fn saved_ledger(&self, id: StreamId) -> Result<Option<Ledger>> {
         Ok(match self.kv()?.get(&ledger_key(id))? {
             Some(json) => Ledger::read(&json).ok(),
             None => Some(Ledger::default()),
@@ -278,20 +278,20 @@ impl Image {
     ///
     /// # Errors
     /// If a backend cannot list its logs.
-    pub fn orphans(&self) -> Result<Vec<(BackendKind, LogId)>> {
+    pub fn orphans(&self) -> Result<Vec<LogRef>> {
         let streams = self.env.catalogue.all();
         let unfinished = unfinished(self.kv()?.as_ref())?;
         let owned = |id: LogId| {
             is_elsewhere(id)
                 || self.shards.keys().any(|shard| journal_id(*shard) == id)
-                || streams.iter().any(|entry| entry.id == id)
-                || unfinished.iter().any(|(going, _)| *going == id)
+                || streams.iter().any(|entry| entry.id.log() == id)
+                || unfinished.iter().any(|(going, _)| going.log() == id)
                 || self.shards.values().any(|shard| shard.knows_log(id))
         };
         let mut orphans = Vec::new();
         for (kind, backend) in self.env.opened() {
             let logs = backend.list()?.into_iter().filter(|id| !owned(*id));
-            orphans.extend(logs.map(|id| (kind, id)));
+            orphans.extend(logs.map(|id| LogRef { backend: kind, id }));
         }
         Ok(orphans)
     }

@@ -120,5 +120,6 @@ pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
 pub use store::{Store, StoreOptions};
 pub use types::{
-    API_LEVEL, Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, SEQ_LIMIT, Seq, ShardId,
+    API_LEVEL, Entry, EntryRef, Extent, LogId, LogRef, MILLISECOND, NanoTime, Nanos, Record, SECOND, SEQ_LIMIT, Seq,
+    ShardId, StreamId,
 };

@@ -25,12 +25,12 @@ use limits::{Promised, beyond};
 
 use crate::reject::{self, Rejection};
 use crate::stream::{Storage, StreamConfig};
-use crate::types::LogId;
+use crate::types::StreamId;
 
 /// A stream that is there, as whoever keeps it knows it.
 pub trait Placed: Clone {
     /// Its log.
-    fn id(&self) -> LogId;
+    fn id(&self) -> StreamId;
     /// Its account.
     fn account(&self) -> &Arc<str>;
     /// Its name.
@@ -84,7 +84,7 @@ pub enum Command<'c, P> {
         /// Its name.
         name: &'c str,
         /// Its log: one that was made anew under the name stays.
-        id: LogId,
+        id: StreamId,
     },
 }
 
@@ -531,7 +531,7 @@ impl<P: Placed> Meta<P> {
         before
     }
 
-    fn gone(&mut self, account: &str, name: &str, id: LogId) -> Option<P> {
+    fn gone(&mut self, account: &str, name: &str, id: StreamId) -> Option<P> {
         let of = self.accounts.get_mut(account)?;
         if of.streams.get(name)?.id() != id {
             return None;

@@ -22,11 +22,11 @@ use crate::words;
 /// If a backend cannot list its logs.
 pub(crate) fn look_for_orphans(env: &Environment, shards: &mut BTreeMap<ShardId, Shard>, now: NanoTime) -> Result<()> {
     let mut unread = Vec::new();
-    let mut known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
+    let mut known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id.log()).collect();
     if env.is_image() {
         // A start would have removed them by now.
         let kv = env.backend(BackendKind::Segment)?.kv();
-        known.extend(unfinished(kv.as_ref())?.into_iter().map(|(id, _)| id));
+        known.extend(unfinished(kv.as_ref())?.into_iter().map(|(id, _)| id.log()));
     }
     for (kind, backend) in env.opened() {
         if kind == BackendKind::Memory {
@@ -67,7 +67,7 @@ fn local(shards: &BTreeMap<ShardId, Shard>) -> usize {
 /// streams there are.
 pub(crate) fn is_elsewhere(id: LogId) -> bool {
     let first = ShardId::FIRST_ADDED.journal();
-    !id.is_local() || (first..=ShardId::MAX.journal()).contains(&id)
+    !id.stream().is_local() || (first..=ShardId::MAX.journal()).contains(&id)
 }
 
 fn look_at(

@@ -19,7 +19,7 @@ use crate::backend::{Check, LogReader, Place};
 use crate::error::{Error, Result};
 use crate::store::{Environment, Shards, StreamEntry};
 use crate::stream::settings::BackendKind;
-use crate::types::{EntryRef, LogId, NanoTime, Nanos, SECOND, Seq};
+use crate::types::{EntryRef, NanoTime, Nanos, SECOND, Seq, StreamId};
 
 /// The key under which it is kept where the scrubber stands.
 const SCRUB_KEY: &[u8] = b"scrub";
@@ -216,7 +216,7 @@ impl Scrubber {
         (left > 0).then(|| Duration::from_nanos(left.unsigned_abs()).min(REST_MAX))
     }
 
-    fn next_log(&mut self, id: LogId) {
+    fn next_log(&mut self, id: StreamId) {
         (self.position.log, self.position.seq) = (id.0 + 1, 0);
     }
 

@@ -31,7 +31,7 @@ use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
 use crate::stream::BatchLimits;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, ShardId};
+use crate::types::{LogRef, NanoTime, ShardId, StreamId};
 use crate::words;
 
 pub use crate::index::ChunkSize;
@@ -334,8 +334,8 @@ impl Store {
         env.backend(kind).map(drop)
     }
 
-    /// A log id for a new stream.
-    pub fn allocate_id(&self) -> LogId {
+    /// An id for a new stream.
+    pub fn allocate_id(&self) -> StreamId {
         self.catalogue.allocate()
     }
 
@@ -360,9 +360,9 @@ impl Store {
     ///
     /// # Errors
     /// As there.
-    pub fn adopt(&self, backend: BackendKind, id: LogId, account: &str, name: &str) -> Result<Adopted> {
+    pub fn adopt(&self, log: LogRef, account: &str, name: &str) -> Result<Adopted> {
         let shard = self.shard(self.shard_for(account, name));
-        shard.call_blocking(move |shard| shard.adopt(backend, id))
+        shard.call_blocking(move |shard| shard.adopt(log))
     }
 
     /// Writes a last checkpoint and stops the shards. Whatever is asked of them later is answered as closed.

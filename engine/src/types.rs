@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::stream::settings::BackendKind;
 
 /// The number of a message in its stream, or of a record in its log. The first is 1; 0 means "none".
 pub type Seq = u64;
@@ -33,7 +34,12 @@ pub const MILLISECOND: Nanos = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
-impl LogId {
+/// Names one stream of a store, wherever its messages are: it stays the same when they go over to another backend. Never used for
+/// another stream. Which log it has there is another matter: see [`LogRef`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+impl StreamId {
     /// From here on ids are not the store's own to give out: whoever [adds](crate::Store::add_shard) shards gives them to its streams.
     pub const FIRST_GIVEN: Self = Self(1 << 63);
 
@@ -41,12 +47,41 @@ impl LogId {
     pub fn is_local(self) -> bool {
         self < Self::FIRST_GIVEN
     }
+
+    /// The log that the stream has in whichever backend it is, or goes over to: one of that number is made for no other. What else
+    /// than this knows that takes the one for the other.
+    pub fn log(self) -> LogId {
+        LogId(self.0)
+    }
+}
+
+impl LogId {
+    /// The stream that the log is made for, if it is for one and not a [journal](ShardId::journal).
+    pub fn stream(self) -> StreamId {
+        StreamId(self.0)
+    }
+}
+
+/// Where a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogRef {
+    /// In this backend.
+    pub backend: BackendKind,
+    /// Under this id.
+    pub id: LogId,
 }
 
 /// 16 hexadecimal digits, in keys and names of folders as in messages.
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// As that of its log.
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.log().fmt(f)
     }
 }
 
@@ -58,6 +93,15 @@ impl std::str::FromStr for LogId {
         let id = u64::from_str_radix(text, 16).ok().map(Self);
         id.filter(|id| id.to_string() == text)
             .ok_or_else(|| Error::invalid(format!("{text:?} is no log id: one has 16 hexadecimal digits")))
+    }
+}
+
+/// Reads what `Display` writes, and nothing else.
+impl std::str::FromStr for StreamId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse().map(LogId::stream)
     }
 }
 
@@ -78,9 +122,9 @@ impl ShardId {
         self < Self::FIRST_ADDED
     }
 
-    /// Whether a stream with that id may be one of its streams: the [store's own](LogId::is_local) are in the shards that it is opened with,
+    /// Whether a stream with that id may be one of its streams: the [store's own](StreamId::is_local) are in the shards that it is opened with,
     /// and only they.
-    pub fn may_have(self, id: LogId) -> bool {
+    pub fn may_have(self, id: StreamId) -> bool {
         self.is_local() == id.is_local()
     }
 

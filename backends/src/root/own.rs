@@ -31,7 +31,7 @@ fn by_labels(logs: &Path, look: Look<'_>) -> Belongs {
         let Some(id) = name.to_str().and_then(|name| name.parse::<LogId>().ok()) else {
             continue;
         };
-        let saved = look(&stream_key(id)).and_then(|value| StreamSnapshot::read(&value, None).ok());
+        let saved = look(&stream_key(id.stream())).and_then(|value| StreamSnapshot::read(&value, None).ok());
         let label = label::read(&RealFiles, &entry.path(), id).ok().flatten();
         let label = label.and_then(|label| LogLabel::unpack(&label).ok());
         if let (Some(saved), Some(label)) = (saved, label) {

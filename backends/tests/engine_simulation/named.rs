@@ -9,12 +9,12 @@ use weir_engine::shard::Input;
 use weir_engine::store::ChunkSize;
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Retention, StreamConfig};
-use weir_engine::{Kind, LogId, SECOND, Seq, ShardId};
+use weir_engine::{Kind, SECOND, Seq, ShardId, StreamId};
 
 use crate::support::{ACCOUNT, Random};
 use crate::world::{Ground, Said, Shape, World};
 
-pub const STREAM: LogId = LogId(300);
+pub const STREAM: StreamId = StreamId(300);
 pub const SMALL: Shape = Shape {
     ground: Ground::Disk,
     shards: 1,
@@ -524,7 +524,7 @@ fn an_id_that_a_damaged_journal_named_is_not_given_out_again() {
         assert!(is_done(&mut world, 1));
         world.disk.lose_power(&mut Dice::new(dice));
         world.kill();
-        let journal = Path::new("/store/logs").join(LogId(1).to_string());
+        let journal = Path::new("/store/logs").join(StreamId(1).to_string());
         let files = world.disk.contents(&journal);
         let written = files.iter().filter_map(|(path, bytes)| {
             let last = bytes.iter().rposition(|byte| *byte != 0)?;

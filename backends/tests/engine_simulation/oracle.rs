@@ -9,7 +9,7 @@ use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPoli
 use weir_engine::shard::emit::Delivery;
 use weir_engine::stream::settings::{Durability, Settings};
 use weir_engine::stream::{Discard, Message, Retention, Storage, StreamConfig, stored_size};
-use weir_engine::{LogId, NanoTime, Seq, ShardId};
+use weir_engine::{NanoTime, Seq, ShardId, StreamId};
 
 use crate::world::Look;
 
@@ -131,7 +131,7 @@ struct Tightest {
 /// A stream as it is known.
 #[derive(Debug)]
 pub struct Known {
-    pub id: LogId,
+    pub id: StreamId,
     pub name: String,
     pub shard: ShardId,
     pub config: StreamConfig,
@@ -186,7 +186,7 @@ fn tighter(held: &mut Option<u64>, limit: i64) {
 }
 
 impl Known {
-    pub fn new(id: LogId, shard: ShardId, config: StreamConfig, settings: Settings) -> Self {
+    pub fn new(id: StreamId, shard: ShardId, config: StreamConfig, settings: Settings) -> Self {
         let mut known = Self {
             id,
             name: config.name.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use weir_engine::consumer::AckPolicy;
-use weir_engine::{LogId, ShardId};
+use weir_engine::{ShardId, StreamId};
 
 use crate::oracle::Known;
 use crate::workload::Simulation;
@@ -18,7 +18,7 @@ pub type Earlier = BTreeMap<PathBuf, Vec<u8>>;
 /// What a file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Stream(LogId),
+    Stream(StreamId),
     Journal(ShardId),
     /// One of the two copies of the catalogue.
     Catalogue,
@@ -30,7 +30,7 @@ fn place_of(path: &Path) -> Option<Place> {
     match &*parts.next()? {
         "logs" => {
             // What is removed already is nobody's.
-            let id: LogId = parts.next()?.parse().ok()?;
+            let id: StreamId = parts.next()?.parse().ok()?;
             Some(match id.0 {
                 0..256 => Place::Journal(ShardId(id.0 as u32 - 1)),
                 _ => Place::Stream(id),
@@ -96,7 +96,7 @@ impl Simulation {
 
     /// Each consumer gets everything that is there for it, when all is well and somebody asks often enough.
     pub fn drain(&mut self) {
-        let consumers: Vec<(LogId, String, bool)> = self
+        let consumers: Vec<(StreamId, String, bool)> = self
             .streams
             .values()
             .filter(|known| !known.damaged)

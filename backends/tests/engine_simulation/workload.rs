@@ -13,7 +13,7 @@ use weir_engine::shard::Input;
 use weir_engine::stream::settings::{Defaults, Durability};
 use weir_engine::stream::validate::{Rules, ServerLimits, validate_new, validate_update};
 use weir_engine::stream::{Discard, Purge, Retention, Storage, StreamConfig};
-use weir_engine::{LogId, MILLISECOND, Result, SECOND, SEQ_LIMIT, Seq, ShardId};
+use weir_engine::{MILLISECOND, Result, SECOND, SEQ_LIMIT, Seq, ShardId, StreamId};
 
 use crate::oracle::{Body, Is, Known, Takes};
 use crate::support::{ACCOUNT, Random};
@@ -27,31 +27,31 @@ const TOKENS: [&str; 5] = ["a", "b", "a.x", "b.y.z", "c"];
 /// Something that was asked, and has no answer yet.
 #[derive(Debug)]
 enum Asked {
-    Publish(LogId),
+    Publish(StreamId),
     /// All orders of the batch, asked with its last.
-    Batch(LogId, Vec<u64>),
-    Create(LogId),
-    Delete(LogId),
-    Update(LogId, Box<StreamConfig>, weir_engine::stream::settings::Settings),
-    Removal(LogId),
-    CreateConsumer(LogId, String),
-    DeleteConsumer(LogId, String),
-    BendConsumer(LogId, String),
-    Ack(LogId, String, Seq),
-    Look(LogId, bool),
+    Batch(StreamId, Vec<u64>),
+    Create(StreamId),
+    Delete(StreamId),
+    Update(StreamId, Box<StreamConfig>, weir_engine::stream::settings::Settings),
+    Removal(StreamId),
+    CreateConsumer(StreamId, String),
+    DeleteConsumer(StreamId, String),
+    BendConsumer(StreamId, String),
+    Ack(StreamId, String, Seq),
+    Look(StreamId, bool),
 }
 
 pub struct Simulation {
     pub seed: u64,
     pub random: Random,
     pub world: World,
-    pub streams: BTreeMap<LogId, Known>,
+    pub streams: BTreeMap<StreamId, Known>,
     /// The stream that has a name, or had it last.
-    names: BTreeMap<String, LogId>,
+    names: BTreeMap<String, StreamId>,
     asked: BTreeMap<u64, Asked>,
     next: u64,
     /// Ids of streams that were made for certain, and the shards of those: none is used again.
-    used: BTreeMap<LogId, ShardId>,
+    used: BTreeMap<StreamId, ShardId>,
     /// Shards whose journals were damaged: streams may be missing, or be there again.
     pub rotten: BTreeSet<ShardId>,
     /// Whether they were closed as they should be.
@@ -228,22 +228,22 @@ impl Simulation {
         self.asked.values().any(making)
     }
 
-    fn shard_of(&self, id: LogId) -> ShardId {
+    fn shard_of(&self, id: StreamId) -> ShardId {
         self.streams[&id].shard
     }
 
-    fn known(&mut self, id: LogId) -> &mut Known {
+    fn known(&mut self, id: StreamId) -> &mut Known {
         self.streams.get_mut(&id).expect("a stream that is known")
     }
 
-    fn delete(&mut self, id: LogId) {
+    fn delete(&mut self, id: StreamId) {
         let (number, shard) = (self.number(), self.shard_of(id));
         self.known(id).try_delete(number);
         self.asked.insert(number, Asked::Delete(id));
         self.world.ask(shard, number, move |shard| shard.delete_stream(id));
     }
 
-    fn update(&mut self, id: LogId) {
+    fn update(&mut self, id: StreamId) {
         let known = &self.streams[&id];
         let (old, settings, shard) = (known.config.clone(), known.settings, known.shard);
         let mut config = old.clone();
@@ -290,7 +290,7 @@ impl Simulation {
         }
     }
 
-    fn draw_body(&mut self, id: LogId, order: u64) -> Body {
+    fn draw_body(&mut self, id: StreamId, order: u64) -> Body {
         let known = &self.streams[&id];
         let (name, config, last) = (known.name.clone(), known.config.clone(), known.last);
         let subject = self.draw_subject(&name);
@@ -340,7 +340,7 @@ impl Simulation {
         }
     }
 
-    fn submit_publish(&mut self, id: LogId, order: u64, body: Body, batch: Option<String>) {
+    fn submit_publish(&mut self, id: StreamId, order: u64, body: Body, batch: Option<String>) {
         let shard = self.shard_of(id);
         let input = Input::Publish {
             stream: id,
@@ -354,7 +354,7 @@ impl Simulation {
         self.world.submit(shard, input);
     }
 
-    fn publish(&mut self, id: LogId) {
+    fn publish(&mut self, id: StreamId) {
         let order = self.number();
         let body = self.draw_body(id, order);
         self.asked.insert(order, Asked::Publish(id));
@@ -362,7 +362,7 @@ impl Simulation {
     }
 
     /// An atomic batch; sometimes one that is never ended.
-    fn batch(&mut self, id: LogId) {
+    fn batch(&mut self, id: StreamId) {
         if !self.streams[&id].config.allow_atomic {
             return self.publish(id);
         }
@@ -387,7 +387,7 @@ impl Simulation {
         }
     }
 
-    fn purge(&mut self, id: LogId) {
+    fn purge(&mut self, id: StreamId) {
         let known = &self.streams[&id];
         let (name, shard) = (known.name.clone(), known.shard);
         let plain = known.plain_seq(self.random.below(6));
@@ -410,7 +410,7 @@ impl Simulation {
         self.removal(id, shard, takes, move |shard| shard.purge(id, &purge));
     }
 
-    fn remove(&mut self, id: LogId) {
+    fn remove(&mut self, id: StreamId) {
         let known = &self.streams[&id];
         let shard = known.shard;
         let plain = known.plain_seq(self.random.below(10));
@@ -423,7 +423,7 @@ impl Simulation {
 
     fn removal<R: Send + 'static>(
         &mut self,
-        id: LogId,
+        id: StreamId,
         shard: ShardId,
         takes: Takes,
         work: impl FnOnce(&mut weir_engine::shard::InTurn<'_, '_>) -> Result<R> + Send + 'static,
@@ -434,7 +434,7 @@ impl Simulation {
         self.world.ask(shard, order, work);
     }
 
-    fn draw_consumer(&mut self, name: &str, id: LogId) -> ConsumerConfig {
+    fn draw_consumer(&mut self, name: &str, id: StreamId) -> ConsumerConfig {
         let stream = self.streams[&id].name.clone();
         let last = self.streams[&id].last;
         let filter = match self.random.below(2) {
@@ -474,7 +474,7 @@ impl Simulation {
     }
 
     /// Makes a consumer, or deletes it.
-    fn consumer(&mut self, id: LogId) {
+    fn consumer(&mut self, id: StreamId) {
         let name = format!("c{}", self.random.below(CONSUMERS));
         let shard = self.shard_of(id);
         let number = self.number();
@@ -513,7 +513,7 @@ impl Simulation {
     }
 
     /// Has a consumer begin anew, or gives it another configuration.
-    fn bend(&mut self, id: LogId) {
+    fn bend(&mut self, id: StreamId) {
         let name = format!("c{}", self.random.below(CONSUMERS));
         let (shard, last) = (self.shard_of(id), self.streams[&id].last);
         let stream = self.streams[&id].name.clone();
@@ -564,7 +564,7 @@ impl Simulation {
         });
     }
 
-    fn pull(&mut self, id: LogId) {
+    fn pull(&mut self, id: StreamId) {
         let name = format!("c{}", self.random.below(CONSUMERS));
         let number = self.number();
         let random = &mut self.random;
@@ -588,7 +588,7 @@ impl Simulation {
         self.world.submit(self.shard_of(id), input);
     }
 
-    fn ack(&mut self, id: LogId) {
+    fn ack(&mut self, id: StreamId) {
         let name = format!("c{}", self.random.below(CONSUMERS));
         let number = self.number();
         let shard = self.shard_of(id);
@@ -638,7 +638,7 @@ impl Simulation {
     }
 
     /// Asks for all that a consumer has, and acknowledges it.
-    pub fn pull_all(&mut self, id: LogId, name: &str, acks: bool) {
+    pub fn pull_all(&mut self, id: StreamId, name: &str, acks: bool) {
         for _ in 0..40 {
             let Some(known) = self.streams.get(&id) else { return };
             let (shard, number) = (known.shard, self.number());
@@ -813,7 +813,7 @@ impl Simulation {
                 entry.offline
             );
         }
-        let there: BTreeSet<LogId> = catalogue.list(ACCOUNT).iter().map(|entry| entry.id).collect();
+        let there: BTreeSet<StreamId> = catalogue.list(ACCOUNT).iter().map(|entry| entry.id).collect();
         let found = catalogue.finding_count();
         let injected = self.world.disk.injected();
         for known in self.streams.values_mut() {
@@ -835,7 +835,7 @@ impl Simulation {
             known.is = Is::Gone;
         }
         self.streams.retain(|_, known| known.is != Is::Gone);
-        let ids: Vec<(LogId, ShardId)> = self.streams.values().map(|known| (known.id, known.shard)).collect();
+        let ids: Vec<(StreamId, ShardId)> = self.streams.values().map(|known| (known.id, known.shard)).collect();
         for known in self.streams.values().filter(|known| known.damaged) {
             // What a reader meets is known from the next turn on.
             self.world.look(known.shard, 0, known.id);

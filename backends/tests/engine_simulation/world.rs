@@ -18,7 +18,7 @@ use weir_engine::stepped::{SteppedStore, Twin};
 use weir_engine::store::{ChunkSize, OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
-use weir_engine::{Backend, LogId, NanoTime, Nanos, Result, SECOND, Seq, ShardId};
+use weir_engine::{Backend, NanoTime, Nanos, Result, SECOND, Seq, ShardId, StreamId};
 
 use crate::support::Random;
 
@@ -340,7 +340,7 @@ impl World {
     }
 
     /// Looks at a stream.
-    pub fn look(&self, shard: ShardId, number: u64, id: LogId) {
+    pub fn look(&self, shard: ShardId, number: u64, id: StreamId) {
         let log = self.log.clone();
         let work = move |shard: &mut InTurn<'_, '_>| {
             let now = shard.now();

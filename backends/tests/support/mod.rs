@@ -20,7 +20,7 @@ use weir_engine::stepped::Twin;
 use weir_engine::store::{Capacity, ChunkSize, OpenBackend, OpeningProgress, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
-use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result, Seq};
+use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result, Seq, StreamId};
 
 pub const ACCOUNT: &str = "A";
 
@@ -425,13 +425,13 @@ fn read_only(
 #[derive(Clone)]
 pub struct Handle {
     pub shard: ShardHandle,
-    pub id: LogId,
+    pub id: StreamId,
 }
 
 impl Handle {
     pub fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, StreamId) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let id = self.id;
         self.shard.call_blocking(move |shard| work(shard, id))

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::emit::ConsumerName;
 use weir_engine::store::StreamEntry;
-use weir_engine::{LogId, ShardId};
+use weir_engine::{ShardId, StreamId};
 
 use crate::error::Result;
 use crate::interest::{Account, Service, Subscription};
@@ -21,7 +21,7 @@ use crate::jetstream::{Allowances, JetStream};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub shard: ShardId,
-    pub stream: LogId,
+    pub stream: StreamId,
 }
 
 /// What hangs in the interest graph.
@@ -29,7 +29,7 @@ pub(super) struct Place {
 pub(super) struct Attached {
     /// Of no stream: the API, acknowledgements.
     common: Vec<(Arc<Account>, Vec<Arc<Subscription>>)>,
-    streams: HashMap<LogId, AttachedStream>,
+    streams: HashMap<StreamId, AttachedStream>,
     /// By account and name.
     places: HashMap<String, HashMap<Box<[u8]>, Place>>,
 }
@@ -56,7 +56,7 @@ impl JetStream {
 
     /// Whether a stream has a consumer of that name.
     #[must_use]
-    pub fn has_consumer(&self, stream: LogId, name: &str) -> bool {
+    pub fn has_consumer(&self, stream: StreamId, name: &str) -> bool {
         let attached = self.attached.lock();
         let found = attached.streams.get(&stream);
         found.is_some_and(|stream| stream.consumers.contains_key(name))
@@ -343,7 +343,7 @@ impl JetStream {
     }
 
     /// Takes a stream and its consumers out.
-    pub fn detach_stream(&self, id: LogId) {
+    pub fn detach_stream(&self, id: StreamId) {
         let mut attached = self.attached.lock();
         let Some(stream) = attached.streams.remove(&id) else {
             return;
@@ -470,7 +470,7 @@ impl JetStream {
 }
 
 impl AttachedStream {
-    fn take_out(self, id: LogId) {
+    fn take_out(self, id: StreamId) {
         for subscription in &self.subscriptions {
             self.account.remove(subscription);
         }
@@ -481,7 +481,7 @@ impl AttachedStream {
 }
 
 impl AttachedConsumer {
-    fn take_out(self, account: &Account, stream: LogId, name: &str, keep: Option<&[u8]>) {
+    fn take_out(self, account: &Account, stream: StreamId, name: &str, keep: Option<&[u8]>) {
         for subscription in &self.subscriptions {
             account.remove(subscription);
         }

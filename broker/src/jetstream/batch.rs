@@ -6,7 +6,7 @@ use bytes::Bytes;
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
-use weir_engine::{LogId, ShardId};
+use weir_engine::{ShardId, StreamId};
 
 use crate::interest::{Blocks, Inbound, Tray, is_most};
 use crate::jetstream::api::at_once::begin;
@@ -30,14 +30,14 @@ pub(super) struct Batch {
     /// What is shared with the read chunk for now.
     shared: Option<Shared>,
     /// The last message that a stream took, by its number in the sender's work, and which stream.
-    taken: (u64, Option<LogId>),
+    taken: (u64, Option<StreamId>),
 }
 
 /// Messages of one stream that are parts of one read chunk. If they turn out to be most of it, and all that the chunk is
 /// kept for, they stay so: a publisher at full speed is not slowed down by copying. They go the same way, so the chunk is not
 /// kept much longer than any of them.
 struct Shared {
-    stream: LogId,
+    stream: StreamId,
     /// Where the chunk lies.
     chunk: usize,
     /// Bytes of memory that it holds.
@@ -59,7 +59,7 @@ pub(super) enum Request {
 impl Batch {
     /// Whether this is the first time that a stream takes a message. While a stream is attached anew, because its configuration
     /// changed, it listens twice.
-    pub fn takes(&mut self, message: u64, stream: LogId) -> bool {
+    pub fn takes(&mut self, message: u64, stream: StreamId) -> bool {
         let now = (message, Some(stream));
         std::mem::replace(&mut self.taken, now) != now
     }
@@ -83,7 +83,7 @@ impl Batch {
     }
 
     /// Subject, reply and body of a message for a stream, so that they outlive the read.
-    pub fn keep(&mut self, stream: LogId, message: &Inbound<'_>) -> (Bytes, Bytes, Bytes) {
+    pub fn keep(&mut self, stream: StreamId, message: &Inbound<'_>) -> (Bytes, Bytes, Bytes) {
         let Some((chunk, parts)) = message.chunk.zip(message.parts()) else {
             return message.keep(&mut self.blocks);
         };

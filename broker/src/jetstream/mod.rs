@@ -337,8 +337,8 @@ impl JetStream {
         self.store.shard_for(account, name)
     }
 
-    /// A log id for a new stream.
-    pub fn allocate_id(&self) -> weir_engine::LogId {
+    /// An id for a new stream.
+    pub fn allocate_id(&self) -> weir_engine::StreamId {
         self.store.allocate_id()
     }
 

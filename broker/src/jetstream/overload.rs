@@ -13,7 +13,7 @@ use weir_engine::consumer::AckKind;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::shard::{Input, Refused};
 use weir_engine::store::StreamEntry;
-use weir_engine::{Error, LogId, NanoTime, SECOND, reject, words};
+use weir_engine::{Error, NanoTime, SECOND, StreamId, reject, words};
 
 use crate::jetstream::outlet::write_pub_ack;
 use crate::jetstream::{JetStream, now, status};
@@ -110,11 +110,11 @@ struct Refusing<'j> {
     why: Why,
     block: Vec<u8>,
     /// What the inputs are for: mostly one and the same, looked up once.
-    streams: HashMap<LogId, Option<(Arc<StreamEntry>, Courier)>>,
+    streams: HashMap<StreamId, Option<(Arc<StreamEntry>, Courier)>>,
 }
 
 impl Refusing<'_> {
-    fn stream(&mut self, id: LogId) -> Option<&mut (Arc<StreamEntry>, Courier)> {
+    fn stream(&mut self, id: StreamId) -> Option<&mut (Arc<StreamEntry>, Courier)> {
         let jetstream = self.jetstream;
         let found = self.streams.entry(id).or_insert_with(|| {
             let entry = jetstream.catalogue().by_id(id)?;
@@ -124,7 +124,7 @@ impl Refusing<'_> {
         found.as_mut()
     }
 
-    fn send(&mut self, stream: LogId, to: &Bytes, block: &[u8]) {
+    fn send(&mut self, stream: StreamId, to: &Bytes, block: &[u8]) {
         if let Some((_, courier)) = self.stream(stream)
             && !to.is_empty()
         {

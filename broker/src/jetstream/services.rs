@@ -8,7 +8,7 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::{StreamEntry, StreamStats};
 use weir_engine::stream::StreamConfig;
-use weir_engine::{LogId, ShardId};
+use weir_engine::{ShardId, StreamId};
 use weir_wire::headers;
 
 use crate::interest::{Account, Inbound, Service, Work};
@@ -22,7 +22,7 @@ use crate::jetstream::{ApiRequest, JetStream, status, traced};
 pub(super) struct Ingest {
     pub jetstream: Weak<JetStream>,
     pub shard: ShardId,
-    pub stream: LogId,
+    pub stream: StreamId,
     pub account: Arc<Account>,
     pub name: Arc<str>,
     /// What the account may hold in the stream's kind of storage, in bytes, if it has a limit.
@@ -85,7 +85,7 @@ pub(super) struct Pull {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
     pub shard: ShardId,
-    pub stream: LogId,
+    pub stream: StreamId,
     pub consumer: Bytes,
     /// Whether the consumer takes none.
     pub is_push: bool,
@@ -135,7 +135,7 @@ pub(super) struct Acks {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
     pub shard: ShardId,
-    pub stream: LogId,
+    pub stream: StreamId,
     pub consumer: Bytes,
     /// The length of the subject up to and with the dot behind the consumer's name.
     pub own_len: usize,
@@ -198,7 +198,7 @@ fn acknowledgement(
     account: &Arc<Account>,
     message: &Inbound<'_>,
     numbers: AckNumbers,
-    stream: LogId,
+    stream: StreamId,
     consumer: Bytes,
 ) -> Input {
     let (kind, reply) = match AckKind::parse(message.payload) {

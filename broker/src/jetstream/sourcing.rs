@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use weir_engine::json::is_zero;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{ExternalStream, StreamConfig, StreamSource, SubjectTransform, identity};
-use weir_engine::{LogId, Rejection, Seq, reject};
+use weir_engine::{Rejection, Seq, StreamId, reject};
 
 use crate::interest::Account;
 use crate::jetstream::{JetStream, now};
@@ -38,9 +38,9 @@ const HEARTBEAT: i64 = 1_000_000_000;
 /// The tasks of all targets.
 #[derive(Default)]
 pub(super) struct Sourcing {
-    tasks: Mutex<HashMap<LogId, Vec<Task>>>,
+    tasks: Mutex<HashMap<StreamId, Vec<Task>>>,
     /// Who waits for more of an origin.
-    waiting: Mutex<HashMap<LogId, Vec<Arc<Notify>>>>,
+    waiting: Mutex<HashMap<StreamId, Vec<Arc<Notify>>>>,
     /// Counts streams made, changed and deleted, for the tasks that wait for an origin.
     changes: watch::Sender<u64>,
     readers: AtomicU64,
@@ -111,7 +111,7 @@ enum Stopped {
 }
 
 impl Sourcing {
-    fn no_longer_waiting(&self, origin: LogId, wake: &Arc<Notify>) {
+    fn no_longer_waiting(&self, origin: StreamId, wake: &Arc<Notify>) {
         let mut all = self.waiting.lock();
         if let Some(waiting) = all.get_mut(&origin) {
             waiting.retain(|other| !Arc::ptr_eq(other, wake));
@@ -158,7 +158,7 @@ impl JetStream {
     }
 
     /// Stops copying into a stream.
-    pub(super) fn stop_sourcing(self: &Arc<Self>, target: LogId) {
+    pub(super) fn stop_sourcing(self: &Arc<Self>, target: StreamId) {
         for task in self.sourcing.tasks.lock().remove(&target).unwrap_or_default() {
             task.handle.abort();
             let reading = task.status.lock().reading.take();
@@ -184,14 +184,14 @@ impl JetStream {
     }
 
     /// A stream that somebody copies has more messages.
-    pub(super) fn origin_grew(&self, origin: LogId) {
+    pub(super) fn origin_grew(&self, origin: StreamId) {
         for wake in self.sourcing.waiting.lock().get(&origin).into_iter().flatten() {
             wake.notify_one();
         }
     }
 
     /// What to say of a stream's mirror and sources.
-    pub(super) fn source_infos(&self, target: LogId) -> Vec<SourceInfo> {
+    pub(super) fn source_infos(&self, target: StreamId) -> Vec<SourceInfo> {
         let tasks = self.sourcing.tasks.lock();
         tasks.get(&target).into_iter().flatten().map(Task::info).collect()
     }
@@ -345,7 +345,7 @@ impl Copier {
         }
     }
 
-    fn forget(&self, jetstream: &JetStream, origin: LogId) {
+    fn forget(&self, jetstream: &JetStream, origin: StreamId) {
         self.status.lock().reading = None;
         jetstream.sourcing.no_longer_waiting(origin, &self.wake);
     }

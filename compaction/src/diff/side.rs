@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_backends::root::Hold;
-use weir_engine::LogId;
+use weir_engine::StreamId;
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::ImageStream;
 use weir_engine::store::{OpeningProgress, StreamEntry};
@@ -49,7 +49,7 @@ impl Side {
     pub fn of(path: &Path, wanted: Option<&str>, progress: Option<OpeningProgress>) -> Result<Self> {
         let mut looking = Looking::at(path, progress)?;
         let entries = looking.image.entries();
-        let own: Vec<LogId> = entries
+        let own: Vec<StreamId> = entries
             .iter()
             .filter(|entry| wanted.is_some_and(|name| *entry.name == *name))
             .map(|entry| entry.id)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Message;
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::{LogId, NanoTime, Seq};
+use weir_engine::{NanoTime, Seq, StreamId};
 
 pub use form::{Body, Form};
 
@@ -126,7 +126,7 @@ pub fn dump(
 /// The same of a store that is open.
 pub(crate) fn dump_of(
     looking: &mut Looking,
-    id: LogId,
+    id: StreamId,
     options: &Options,
     show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>,
 ) -> Result<Dumped> {

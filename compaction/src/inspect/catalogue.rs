@@ -8,7 +8,7 @@ use serde::Serialize;
 use weir_backends::segment::{CopyWorth, KvCopy};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Kv, LogId, NanoTime, Seq, ShardId};
+use weir_engine::{Kv, LogRef, NanoTime, Seq, ShardId, StreamId};
 
 use super::journal::{self, Tails};
 use super::report::{TailReport, time};
@@ -154,7 +154,7 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
         }
     }
     let mut saved = saved_streams(kv.as_ref())?;
-    let labelled: BTreeSet<LogId> = image.labelled().into_iter().map(|(_, id)| id).collect();
+    let labelled: BTreeSet<StreamId> = image.labelled().into_iter().map(|log| log.id.stream()).collect();
     let mut streams = Vec::new();
     for entry in image.entries() {
         let snapshot = saved.remove(&entry.id);
@@ -171,7 +171,7 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
             known_from,
             backend: entry.settings.backend.to_string(),
             log: entry.id.to_string(),
-            folder: folder_of(&root, entry.settings.backend, entry.id),
+            folder: folder_of(&root, entry.log()),
             shard: entry.shard,
             created: entry.created,
             last_seq,
@@ -185,7 +185,7 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
         known_from: KnownFrom::Deleted,
         backend: saved.settings.backend.to_string(),
         log: id.to_string(),
-        folder: folder_of(&root, saved.settings.backend, id),
+        folder: folder_of(&root, saved.log()),
         shard: saved.shard,
         created: saved.created,
         last_seq: saved.last,
@@ -209,10 +209,10 @@ pub fn catalogue(path: &Path) -> Result<CatalogueReport> {
     })
 }
 
-fn folder_of(root: &Path, backend: BackendKind, id: LogId) -> PathBuf {
-    match backend {
+fn folder_of(root: &Path, log: LogRef) -> PathBuf {
+    match log.backend {
         BackendKind::RocksDb => root.join("rocksdb"),
-        _ => root.join("segment/logs").join(id.to_string()),
+        _ => root.join("segment/logs").join(log.id.to_string()),
     }
 }
 
@@ -257,11 +257,11 @@ fn beside(copies: &[CopyReport], problems: &mut Vec<String>) -> Vec<PathBuf> {
 }
 
 /// What the last checkpoint has of each stream. Of what makes no sense there a start tells.
-fn saved_streams(kv: &dyn Kv) -> Result<BTreeMap<LogId, StreamSnapshot>> {
+fn saved_streams(kv: &dyn Kv) -> Result<BTreeMap<StreamId, StreamSnapshot>> {
     let mut saved = BTreeMap::new();
     let scanned = kv.scan(STREAM_PREFIX, None, &mut |_, value| {
         if let Ok(snapshot) = serde_json::from_slice::<StreamSnapshot>(value) {
-            saved.insert(LogId(snapshot.id), snapshot);
+            saved.insert(StreamId(snapshot.id), snapshot);
         }
         ControlFlow::Continue(())
     });

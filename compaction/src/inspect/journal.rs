@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
-use weir_engine::{Direction, LogId, Result, Seq, ShardId, Want};
+use weir_engine::{Direction, Result, Seq, ShardId, StreamId, Want};
 
 use super::report::{JournalReport, TailReport};
 
@@ -21,11 +21,11 @@ struct Tail {
 
 /// The tails of the journals, by the log of the stream.
 #[derive(Default)]
-pub(super) struct Tails(BTreeMap<LogId, Tail>);
+pub(super) struct Tails(BTreeMap<StreamId, Tail>);
 
 impl Tails {
     /// What the journal has for a stream beyond the last checkpoint.
-    pub fn of(&self, id: LogId) -> TailReport {
+    pub fn of(&self, id: StreamId) -> TailReport {
         self.0.get(&id).map(|tail| tail.report).unwrap_or_default()
     }
 }
@@ -94,9 +94,9 @@ impl Tails {
     fn count(
         &mut self,
         image: &mut Image,
-        streams: &mut BTreeSet<LogId>,
+        streams: &mut BTreeSet<StreamId>,
         at: Seq,
-        id: LogId,
+        id: StreamId,
         command: Command,
     ) -> Result<bool> {
         let (position, command) = command.first_written(at);

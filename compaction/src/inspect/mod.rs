@@ -22,8 +22,7 @@ use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::label::LogLabel;
 use weir_engine::store::OpeningProgress;
-use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, LogOptions};
+use weir_engine::{LogOptions, LogRef};
 
 pub use catalogue::{
     CatalogueConsumer, CatalogueReport, CatalogueStream, CopyReport, KeysReport, KnownFrom, catalogue,
@@ -135,10 +134,10 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     let mut orphans = image.orphans().map_err(Error::Unreadable)?;
     if options.stream.is_some() {
         // Those that say whose they are have a finding, too.
-        orphans.retain(|(kind, id)| {
+        orphans.retain(|log| {
             let label = image
-                .backend(*kind)
-                .and_then(|backend| backend.label(*id))
+                .backend(log.backend)
+                .and_then(|backend| backend.label(log.id))
                 .ok()
                 .flatten();
             let label = label.and_then(|label| LogLabel::unpack(&label).ok());
@@ -155,17 +154,14 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
         has_journal_tail: journals.iter().any(|journal| journal.tail > 0),
         journals,
         streams,
-        orphans: orphans
-            .into_iter()
-            .map(|(kind, id)| describe_orphan(image, kind, id))
-            .collect(),
+        orphans: orphans.into_iter().map(|log| describe_orphan(image, log)).collect(),
         findings,
         settled,
         problems,
     })
 }
 
-fn describe_orphan(image: &Image, kind: BackendKind, id: LogId) -> OrphanReport {
+fn describe_orphan(image: &Image, LogRef { backend: kind, id }: LogRef) -> OrphanReport {
     let backend = image.backend(kind).ok();
     let label = backend.as_ref().and_then(|backend| backend.label(id).ok().flatten());
     let label = label.and_then(|label| LogLabel::unpack(&label).ok());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use weir_engine::json::format_time;
 use weir_engine::shard::command::Command;
 use weir_engine::stream::subject_of;
-use weir_engine::{Direction, LogId, Seq, ShardId, Want, words};
+use weir_engine::{Direction, Seq, ShardId, StreamId, Want, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -96,7 +96,7 @@ pub fn journal(path: &Path, shard: ShardId, limit: usize) -> Result<JournalShown
             let entry = record.to_entry();
             let (log, text) = match Command::decode(entry.time, &entry.head, &entry.body) {
                 Ok((id, command)) => (id, said(&command)),
-                Err(error) => (LogId(0), format!("makes no sense: {error}")),
+                Err(error) => (StreamId(0), format!("makes no sense: {error}")),
             };
             let stream = entries.iter().find(|entry| entry.id == log);
             records.push(RecordReport {

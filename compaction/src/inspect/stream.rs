@@ -9,7 +9,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::IndexKind;
 use weir_engine::stream::{Stream, StreamState};
-use weir_engine::{LogId, Result, Seq};
+use weir_engine::{Result, Seq, StreamId};
 
 use super::Options;
 use super::histogram::{Histogram, histogram};
@@ -41,7 +41,7 @@ struct Held {
 /// If the catalogue cannot be read.
 pub(super) fn report(
     image: &mut Image,
-    id: LogId,
+    id: StreamId,
     tail: TailReport,
     options: &Options,
     told: &mut Told<'_>,

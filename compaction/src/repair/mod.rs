@@ -240,7 +240,7 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
     for forgotten in &mut plan.forgotten {
         // Where the whole folder was missing, this makes it.
         let made = store.open(forgotten.backend).and_then(|backend| {
-            backend.open(forgotten.id, &LogOptions::default())?;
+            backend.open(forgotten.id.log(), &LogOptions::default())?;
             backend.sync()
         });
         match made {
@@ -259,7 +259,7 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
 
 fn adopt(store: &Store, orphan: &mut Orphan) {
     let label = &orphan.label;
-    let adopted = match store.adopt(orphan.backend, orphan.id, &label.account, &label.name) {
+    let adopted = match store.adopt(orphan.log, &label.account, &label.name) {
         Ok(adopted) => adopted,
         Err(error) => return orphan.action.failed(&error),
     };

@@ -9,7 +9,7 @@ use weir_backends::segment::misplaced::{Misplaced, is_segment_name, misplaced};
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::shard::label::LogLabel;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Kind, LogId, LogOptions, Seq, words};
+use weir_engine::{Kind, LogId, LogOptions, LogRef, Seq, StreamId, words};
 
 use super::Options;
 use super::report::{Action, Doing};
@@ -25,15 +25,14 @@ const CONSUMERS_NAMED: usize = 64;
 
 /// A log that no stream has.
 pub(super) struct Orphan {
-    pub backend: BackendKind,
-    pub id: LogId,
+    pub log: LogRef,
     pub label: LogLabel,
     pub action: Action,
 }
 
 /// A stream whose log is gone.
 pub(super) struct Forgotten {
-    pub id: LogId,
+    pub id: StreamId,
     pub backend: BackendKind,
     /// The folder of its log, or of its whole backend.
     pub folder: PathBuf,
@@ -132,13 +131,13 @@ fn find_emptied(looking: &Looking, left: &BTreeSet<LogId>, plan: &mut Plan) -> R
     let segment = image.backend(BackendKind::Segment).map_err(Error::Unreadable)?;
     let of_another = |id| matches!(segment.label(id), Err(error) if error.kind == Kind::Damaged);
     let mut orphans = image.orphans().map_err(Error::Unreadable)?;
-    orphans.retain(|(kind, id)| *kind == BackendKind::Segment && (left.contains(id) || of_another(*id)));
+    orphans.retain(|log| log.backend == BackendKind::Segment && (left.contains(&log.id) || of_another(log.id)));
     if orphans.is_empty() {
         return Ok(());
     }
     let logs = looking.store.root().join("segment/logs");
     let away = misplaced(&logs).map_err(Error::Unreadable)?;
-    for (_, id) in orphans {
+    for LogRef { id, .. } in orphans {
         let folder = logs.join(id.to_string());
         if !has_own_files(&folder, id, &away)? {
             let text = format!(
@@ -168,7 +167,7 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
     let image = &looking.image;
     let mut best: BTreeMap<LogId, (u64, Orphan)> = BTreeMap::new();
     // Of those that say whose they are, the image shows that stream, offline; of the others it is told here.
-    let mut all: BTreeSet<(BackendKind, LogId)> = image.orphans().map_err(Error::Unreadable)?.into_iter().collect();
+    let mut all: BTreeSet<LogRef> = image.orphans().map_err(Error::Unreadable)?.into_iter().collect();
     all.extend(image.labelled());
     for kind in [BackendKind::Segment, BackendKind::RocksDb] {
         let prefix = format!("orphan-{kind}-");
@@ -176,9 +175,10 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
         let told = findings
             .iter()
             .filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok());
-        all.extend(told.map(|id| (kind, id)));
+        all.extend(told.map(|id| LogRef { backend: kind, id }));
     }
-    for (kind, id) in all {
+    for log in all {
+        let LogRef { backend: kind, id } = log;
         if plan
             .emptied
             .iter()
@@ -200,7 +200,7 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
                 continue;
             }
         };
-        if last == 0 && !image.labelled().contains(&(kind, id)) {
+        if last == 0 && !image.labelled().contains(&log) {
             // A crash came while it was made: nothing was ever written to it.
             continue;
         }
@@ -221,12 +221,7 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
         let action = Action::new(Doing::Adopt, text)
             .of_stream(&label.account, &label.name)
             .of_log(id);
-        let orphan = Orphan {
-            backend: kind,
-            id,
-            label,
-            action,
-        };
+        let orphan = Orphan { log, label, action };
         match best.get(&id) {
             // A move to another backend that was under way: one of them is a copy that is not whole.
             Some((most, _)) if *most >= count => {
@@ -259,7 +254,7 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
     }
     for entry in &entries {
         let Some(why) = &entry.offline else { continue };
-        if plan.orphans.iter().any(|orphan| orphan.id == entry.id) {
+        if plan.orphans.iter().any(|orphan| orphan.log.id == entry.id.log()) {
             continue;
         }
         let (id, name) = (entry.id, &entry.name);
@@ -279,7 +274,7 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         // The folder is there, and older than the stream, or another store's.
         let is_not_in_folder = backend != BackendKind::Segment && folder.is_dir() && {
             let listed = looking.image.backend(backend).and_then(|backend| backend.list());
-            listed.is_ok_and(|there| !there.contains(&id))
+            listed.is_ok_and(|there| !there.contains(&id.log()))
         };
         let is_missing = match backend {
             BackendKind::Segment => true,
@@ -291,7 +286,7 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
                 format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
             let mut action = Action::new(Doing::Forget, text)
                 .of_stream(&entry.account, name)
-                .of_log(id);
+                .of_log(id.log());
             let consumers = positions(looking, id)?;
             action.told = tell_of_positions(&consumers);
             let shown = folder.display();
@@ -335,7 +330,7 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         plan.kept.push(
             Action::new(Doing::Keep, text)
                 .of_stream(&entry.account, name)
-                .of_log(id),
+                .of_log(id.log()),
         );
     }
     Ok(())
@@ -367,7 +362,7 @@ pub(super) fn on_rocksdb(looking: &Looking) -> Result<Vec<String>> {
 }
 
 /// Where the consumers of a stream are that cannot be opened.
-fn positions(looking: &Looking, id: LogId) -> Result<Vec<ConsumerSnapshot>> {
+fn positions(looking: &Looking, id: StreamId) -> Result<Vec<ConsumerSnapshot>> {
     let saved = looking.image.saved(id).map_err(Error::Unreadable)?;
     Ok(saved.map_or_else(Vec::new, |saved| saved.consumers))
 }

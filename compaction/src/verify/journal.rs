@@ -8,7 +8,7 @@ use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
 use weir_engine::stream::settings::Durability;
-use weir_engine::{Check, EntryRef, LogId, Place, Result, Seq, ShardId, words};
+use weir_engine::{Check, EntryRef, Place, Result, Seq, ShardId, StreamId, words};
 
 use super::report::{Finds, Found, JournalChecked, What};
 use super::{Meter, lines};
@@ -17,16 +17,16 @@ use crate::unfinished;
 /// The streams that journals have something for beyond the last checkpoint.
 #[derive(Default)]
 pub(super) struct Tails {
-    saved: BTreeMap<LogId, Seq>,
-    has: BTreeSet<LogId>,
+    saved: BTreeMap<StreamId, Seq>,
+    has: BTreeSet<StreamId>,
 }
 
 impl Tails {
-    pub fn has(&self, id: LogId) -> bool {
+    pub fn has(&self, id: StreamId) -> bool {
         self.has.contains(&id)
     }
 
-    fn see(&mut self, image: &Image, id: LogId, position: Seq) -> Result<()> {
+    fn see(&mut self, image: &Image, id: StreamId, position: Seq) -> Result<()> {
         let saved = match self.saved.get(&id) {
             Some(saved) => *saved,
             None => {

@@ -32,6 +32,7 @@ use crate::image::Looking;
 use journal::Tails;
 use report::Finds;
 use rocksdb::{Beside, Unasked};
+use weir_engine::LogRef;
 
 /// What to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +157,7 @@ pub fn verify(
         of += image.journal(shard).map_or(0, |journal| journal.reader.check_bytes());
     }
     if let Some(ahead) = &ahead {
-        ahead.in_order(&wanted);
+        ahead.in_order(&wanted.iter().map(|id| id.log()).collect::<Vec<_>>());
     }
     let mut progress = |name: &str, done, of| {
         if let Some(ahead) = &ahead {
@@ -223,7 +224,7 @@ fn tell_of_label(image: &Image, entry: &StreamEntry, root: &Path, finds: &mut Fi
     }
     let label = image
         .backend(entry.settings.backend)
-        .and_then(|backend| backend.label(entry.id));
+        .and_then(|backend| backend.label(entry.id.log()));
     if let Ok(None) = label {
         let file = root.join("segment/logs").join(entry.id.to_string()).join("label");
         let text = "its log has no label that says whose it is: a server writes it when it starts";
@@ -275,7 +276,7 @@ fn tell_of_orphans(image: &Image, options: &Options, finds: &mut Finds) -> Resul
         return Ok(());
     }
     let told = image.findings();
-    for (kind, id) in image.orphans().map_err(Error::Unreadable)? {
+    for LogRef { backend: kind, id } in image.orphans().map_err(Error::Unreadable)? {
         if told.iter().any(|(key, _)| *key == format!("orphan-{kind}-{id}")) {
             continue;
         }

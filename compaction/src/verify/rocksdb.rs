@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use weir_backends::root::StoreDir;
-use weir_engine::LogId;
 #[cfg(feature = "rocksdb")]
 use weir_engine::stream::settings::BackendKind;
 
@@ -13,6 +12,7 @@ use super::{lines, report::What};
 #[cfg(feature = "rocksdb")]
 use crate::error::Error;
 use crate::error::Result;
+use weir_engine::{LogId, StreamId};
 
 /// What of RocksDB's small files is damaged.
 #[cfg(feature = "rocksdb")]
@@ -84,11 +84,11 @@ pub(super) struct Checked {
 }
 
 impl Unasked {
-    /// Where a whole store is checked, or these logs of it; and whether that has RocksDB in it.
-    pub fn of(has_rocksdb: bool, is_all: bool, wanted: &[LogId]) -> Self {
+    /// Where a whole store is checked, or these streams of it; and whether that has RocksDB in it.
+    pub fn of(has_rocksdb: bool, is_all: bool, wanted: &[StreamId]) -> Self {
         match (has_rocksdb, is_all) {
             (false, _) => Self::Nothing,
-            (true, false) => Self::Of(wanted.to_vec()),
+            (true, false) => Self::Of(wanted.iter().map(|id| id.log()).collect()),
             (true, true) => Self::All,
         }
     }

@@ -9,7 +9,7 @@ use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::Image;
 use weir_engine::stream::ledger::{Ledger, Loss};
 use weir_engine::stream::{Digest, Storage, Stream, StreamState, digest_record, stored_size, subject_of};
-use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, Seq, Want, words};
+use weir_engine::{Check, EntryRef, Error, Kind, NanoTime, Place, Result, Seq, StreamId, Want, words};
 
 use super::report::{Finds, Found, StreamChecked, What};
 use super::subjects::{self, Sum};
@@ -191,7 +191,7 @@ impl Told<'_> {
 /// If the catalogue cannot be read.
 pub(super) fn check(
     image: &mut Image,
-    id: LogId,
+    id: StreamId,
     has_tail: bool,
     root: &Path,
     finds: &mut Finds,
@@ -402,7 +402,7 @@ fn log(
             && digest.is_none_or(|digest| digest == counted.digest && state.digest == Some(digest)),
         is_damaged: checked.unreadable > 0 || !extra.is_empty() || !told.said.is_empty(),
     };
-    let file = kept::path(told.root, stream.id());
+    let file = kept::path(told.root, stream.id().log());
     // Of one that is damaged within it was said where.
     let is_told = told.finds.found.iter().any(|found| found.file.as_ref() == Some(&file));
     if let Some(found) = kept::found(file, &seen).filter(|_| !is_told) {

@@ -28,7 +28,7 @@ use weir_compaction::verify::verify;
 use weir_engine::shard::snapshot::stream_key;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
-use weir_engine::{LogId, Store, StoreOptions};
+use weir_engine::{Store, StoreOptions, StreamId};
 
 /// Held by each test: a program that another test starts would have the locks of this one's stores for a moment.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -99,7 +99,7 @@ fn reason(report: &Report) -> String {
 }
 
 /// The catalogue loses its entries of these streams, in both copies.
-fn lose_entries(folder: &Path, logs: &[LogId]) {
+fn lose_entries(folder: &Path, logs: &[StreamId]) {
     let root = StoreDir::new(folder).open(BackendKind::Segment).unwrap();
     let gone: Vec<_> = logs.iter().map(|log| (stream_key(*log), None)).collect();
     root.kv().put_all(&gone).unwrap();
@@ -114,7 +114,7 @@ fn filled(folder: &Path, backend: &'static str) -> Fixture {
     fixture
 }
 
-fn log_folder(folder: &Path, log: LogId) -> PathBuf {
+fn log_folder(folder: &Path, log: StreamId) -> PathBuf {
     folder.join("weir/segment/logs").join(log.to_string())
 }
 
@@ -135,7 +135,7 @@ fn a_hole_in_a_journal_is_settled_and_the_rest_applied() {
     let folder = tempfile::tempdir().unwrap();
     copy_live(live.path(), folder.path());
     fixture.close();
-    let journals = (1..=2).map(|journal| log_folder(folder.path(), LogId(journal)));
+    let journals = (1..=2).map(|journal| log_folder(folder.path(), StreamId(journal)));
     let files = journals.flat_map(|journal| fs::read_dir(journal).unwrap());
     let file = files
         .map(|entry| entry.unwrap().path())
@@ -318,11 +318,11 @@ fn a_journal_that_cannot_be_opened_costs_what_nothing_else_has() {
         let folder = tempfile::tempdir().unwrap();
         copy_folder(killed.path(), folder.path());
         let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "seg");
-        let files = |log: LogId| {
+        let files = |log: StreamId| {
             let files = fs::read_dir(log_folder(folder.path(), log)).unwrap();
             files.map(|entry| entry.unwrap().path()).filter(is_segment)
         };
-        let journal = LogId(1);
+        let journal = StreamId(1);
         if doing == Doing::Place {
             let stream = files(fixture.log("ORDERS")).next().unwrap();
             for path in files(journal) {

@@ -39,7 +39,7 @@ fn copies_of_a_file_that_is_in_its_place_go_to_quarantine() {
     let whole = snapshot_of_files(&orders);
     let mut copies = Vec::new();
     for log in [777, 778] {
-        let other = log_folder(folder.path(), LogId(log));
+        let other = log_folder(folder.path(), StreamId(log));
         fs::create_dir(&other).unwrap();
         let copy = other.join(files[0].file_name().unwrap());
         fs::copy(&files[0], &copy).unwrap();
@@ -63,7 +63,7 @@ fn copies_of_a_file_that_is_in_its_place_go_to_quarantine() {
     assert!(snapshot_of_files(&orders) == whole);
     let quarantine = report.quarantine.unwrap();
     for (log, raw) in [777, 778].into_iter().zip(copies) {
-        let log = LogId(log).to_string();
+        let log = StreamId(log).to_string();
         let kept = quarantine
             .join("segment/logs")
             .join(&log)
@@ -83,7 +83,7 @@ fn the_folder_of_a_copy_goes_to_quarantine_with_its_files() {
     let (fixture, _) = of_many_files(folder.path());
     let orders = log_folder(folder.path(), fixture.log("ORDERS"));
     let whole = snapshot_of_files(&orders);
-    let copy = log_folder(folder.path(), LogId(0x777));
+    let copy = log_folder(folder.path(), StreamId(0x777));
     copy_folder(&orders, &copy);
     let planned = plan(folder.path());
     let last = planned.actions.last().unwrap();
@@ -113,7 +113,7 @@ fn a_folder_with_the_label_of_another_log_alone_goes_to_quarantine() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let fixture = filled(folder.path(), "segment");
-    let left = log_folder(folder.path(), LogId(0x777));
+    let left = log_folder(folder.path(), StreamId(0x777));
     fs::create_dir(&left).unwrap();
     let label = log_folder(folder.path(), fixture.log("ORDERS")).join("label");
     fs::copy(&label, left.join("label")).unwrap();

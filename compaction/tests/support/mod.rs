@@ -15,7 +15,7 @@ use weir_engine::shard::emit::{Delivery, Emit, Outlet};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Purge, Retention, Storage, StreamConfig, StreamState};
-use weir_engine::{LogId, LogOptions, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions};
+use weir_engine::{LogOptions, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions, StreamId};
 
 const ACCOUNT: &str = "$G";
 const EPOCH: NanoTime = 1_700_000_000 * SECOND;
@@ -50,7 +50,7 @@ pub struct Fixture {
     clock: Arc<AtomicI64>,
     deliveries: Receiver<Delivery>,
     sender: Sender<Delivery>,
-    logs: BTreeMap<String, LogId>,
+    logs: BTreeMap<String, StreamId>,
     states: BTreeMap<String, StreamState>,
     consumers: BTreeMap<String, BTreeMap<String, ConsumerInfo>>,
 }
@@ -119,14 +119,14 @@ impl Fixture {
         self.backend
     }
 
-    pub fn log(&self, stream: &str) -> LogId {
+    pub fn log(&self, stream: &str) -> StreamId {
         self.logs[stream]
     }
 
     fn on<R: Send + 'static>(
         &self,
         stream: &str,
-        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, StreamId) -> Result<R> + Send + 'static,
     ) -> R {
         let store = self.store.as_ref().unwrap();
         let id = self.logs[stream];

@@ -10,7 +10,7 @@ use crate::shard::turn::Turn;
 use crate::stream::ahead::{IfCold, Loaded};
 use crate::stream::messages::Messages;
 use crate::stream::{Message, SEARCH_LOOKS};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 
 /// Why a message that was on its way counts as terminated, in nats-server's words.
 const LOST: &str = "Unacknowledged message was deleted";
@@ -385,7 +385,7 @@ impl Consumer {
     }
 
     /// Writes this turn's progress to the journal; `stream` names the stream's log.
-    pub fn journal_turn(&mut self, stream: LogId, journaled: bool, turn: &mut Turn<'_>) {
+    pub fn journal_turn(&mut self, stream: StreamId, journaled: bool, turn: &mut Turn<'_>) {
         for (seq, consumer_seq, deliveries) in std::mem::take(&mut self.turn_lost) {
             self.last_ack = Some(turn.now);
             turn.emits.push(Emit::Event(Event::Terminated {

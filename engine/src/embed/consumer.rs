@@ -15,7 +15,7 @@ use crate::shard::emit::{Delivery, Status};
 use crate::shard::{Input, Refused, ShardHandle};
 use crate::stream::Message;
 use crate::stream::validate::ServerLimits;
-use crate::types::{LogId, Nanos};
+use crate::types::{Nanos, StreamId};
 
 /// Messages that one fetch brings at most, however many are asked for.
 pub const FETCH_MAX: usize = 10_000;
@@ -36,7 +36,7 @@ pub struct EmbeddedMessage {
     /// Messages that were still to come for this consumer.
     pub pending: u64,
     shard: ShardHandle,
-    stream: LogId,
+    stream: StreamId,
     consumer: Bytes,
 }
 

@@ -14,7 +14,7 @@ use crate::store::{Capacity, Catalogue, Store};
 use crate::stream::settings::{Defaults, Settings};
 use crate::stream::validate::{Rules, ServerLimits, validate_restored};
 use crate::stream::{Message, StreamConfig};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 
 /// A stream as it is to be made.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Filling {
     shard: ShardHandle,
     fetches: Option<Arc<Fetches>>,
     catalogue: Arc<Catalogue>,
-    id: LogId,
+    id: StreamId,
     origin: Origin,
     over: bool,
 }
@@ -173,7 +173,7 @@ impl Filling {
 
     fn ask<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, StreamId) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let id = self.id;
         self.shard.call_blocking(move |shard| work(shard, id))

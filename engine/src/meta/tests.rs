@@ -10,14 +10,14 @@ use crate::stream::StreamSource;
 /// A stream that is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Paper {
-    id: LogId,
+    id: StreamId,
     account: Arc<str>,
     name: Arc<str>,
     config: StreamConfig,
 }
 
 impl Placed for Paper {
-    fn id(&self) -> LogId {
+    fn id(&self) -> StreamId {
         self.id
     }
 
@@ -44,7 +44,7 @@ fn config(name: &str, subjects: &[&str]) -> StreamConfig {
 
 fn paper(id: u64, config: &StreamConfig) -> Paper {
     Paper {
-        id: LogId(id),
+        id: StreamId(id),
         account: "A".into(),
         name: config.name.as_str().into(),
         config: config.clone(),
@@ -458,7 +458,7 @@ impl Model {
             Some(config) => {
                 self.ids += 1;
                 let stream = Paper {
-                    id: before.as_ref().map_or(LogId(self.ids), |before| before.id),
+                    id: before.as_ref().map_or(StreamId(self.ids), |before| before.id),
                     account: account.into(),
                     name: name.as_str().into(),
                     config,
@@ -468,7 +468,7 @@ impl Model {
             }
             None => {
                 let Some(before) = before else { return };
-                let (name, other) = (name.as_str(), LogId(before.id.0 + 1_000_000));
+                let (name, other) = (name.as_str(), StreamId(before.id.0 + 1_000_000));
                 let id = other;
                 assert_eq!(meta.apply(Command::Gone { account, name, id }), Outcome::Told(None));
                 let id = before.id;

@@ -17,9 +17,9 @@ use crate::shard::recover::each_portion;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::Catalogue;
 use crate::stream::message::headers_len_of;
-use crate::stream::settings::{BackendKind, Settings};
+use crate::stream::settings::Settings;
 use crate::stream::{Retention, Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, SECOND, Seq};
+use crate::types::{LogRef, NanoTime, SECOND, Seq, StreamId};
 
 /// Bytes of a name at most, as nats-server has it.
 const NAME_MAX: usize = 255;
@@ -44,7 +44,7 @@ pub struct Adopted {
 }
 
 /// The name that a stream gets which cannot have the one that its label tells.
-pub(crate) fn recovered_name(name: &str, id: LogId) -> String {
+pub(crate) fn recovered_name(name: &str, id: StreamId) -> String {
     let end = format!("-recovered-{id}");
     let mut cut = name.len().min(NAME_MAX - end.len());
     while !name.is_char_boundary(cut) {
@@ -60,7 +60,8 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If a stream has the log, it has no label that can be read or that of another backend, the journal says that the stream was
     /// deleted, or storage fails.
-    pub fn adopt(&mut self, backend: BackendKind, id: LogId) -> Result<Adopted> {
+    pub fn adopt(&mut self, log: LogRef) -> Result<Adopted> {
+        let (backend, id) = (log.backend, log.id.stream());
         self.shard.check_creation(id, true)?;
         let env = self.shard.env.clone();
         // The one that may be opened anew just now is opened again later.
@@ -69,7 +70,7 @@ impl InTurn<'_, '_> {
             return Err(Error::invalid(format!("a stream has log {id}")));
         }
         let unlabelled = || Error::damaged(format!("log {id} has no label that says whose it is"));
-        let label = env.backend(backend)?.label(id)?.ok_or_else(unlabelled)?;
+        let label = env.backend(backend)?.label(log.id)?.ok_or_else(unlabelled)?;
         let mut label = LogLabel::unpack(&label)?;
         if label.id != id.0 || label.settings.backend != backend {
             return Err(Error::damaged(format!(
@@ -142,14 +143,14 @@ impl InTurn<'_, '_> {
     }
 
     /// Whether a stream has the log, but for one that is shown as offline only because the log's label tells of it.
-    fn has_stream(&self, id: LogId) -> bool {
+    fn has_stream(&self, id: StreamId) -> bool {
         self.shard.streams.contains_key(&id)
             || self.shard.restoring.contains_key(&id)
             || self.shard.env.catalogue.by_id(id).is_some() && !self.shard.offline.is_by_label(id)
     }
 
     /// Applies what the journal still has of the stream.
-    fn replay_into(&mut self, stream: &mut Stream, id: LogId, now: NanoTime) -> Result<()> {
+    fn replay_into(&mut self, stream: &mut Stream, id: StreamId, now: NanoTime) -> Result<()> {
         let journal = self.shard.commit.reader();
         each_portion(journal.as_ref(), journal.extent().last, &mut |portion| {
             for (position, _, command) in portion.commands.into_iter().filter(|(_, of, _)| *of == id) {

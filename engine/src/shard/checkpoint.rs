@@ -19,7 +19,7 @@ use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 
 /// Bytes of message ids that a checkpoint writes in one step.
 const PORTION_BYTES: usize = 64 << 20;
@@ -37,9 +37,9 @@ pub(super) struct Checkpoint {
     /// wait for the end of the turn, for the journal has everything.
     pub failure: Option<Error>,
     /// What that one or one that failed removes the snapshots of.
-    removing: Vec<LogId>,
+    removing: Vec<StreamId>,
     /// Streams deleted whose snapshots have to go.
-    deleted: Vec<LogId>,
+    deleted: Vec<StreamId>,
 }
 
 /// What came of a checkpoint.
@@ -47,7 +47,7 @@ pub(super) struct Written {
     /// All is written up to this record of the journal.
     position: Seq,
     /// Streams whose indexes may not be kept.
-    unkept: Vec<LogId>,
+    unkept: Vec<StreamId>,
 }
 
 /// Why a checkpoint was not written.
@@ -102,7 +102,7 @@ impl Checkpoint {
     }
 
     /// A stream was deleted.
-    pub fn deleted(&mut self, id: LogId) {
+    pub fn deleted(&mut self, id: StreamId) {
         self.deleted.push(id);
     }
 }
@@ -147,7 +147,7 @@ impl Shard {
                     return Ok(());
                 }
                 let of_it = self.streams.values().filter(|s| s.messages.settings.backend == kind);
-                let ids: Vec<LogId> = of_it.map(Stream::id).collect();
+                let ids: Vec<StreamId> = of_it.map(Stream::id).collect();
                 for id in ids {
                     // The journal has what is not on disk of them.
                     self.not_written(id, error.clone(), now);
@@ -382,14 +382,14 @@ impl Job {
     }
 
     /// Keeps indexes; answers of which streams that may have failed. Nothing else depends on it.
-    fn keep_indexes(&mut self) -> Vec<LogId> {
+    fn keep_indexes(&mut self) -> Vec<StreamId> {
         let mut unkept = Vec::new();
         for keep in std::mem::take(&mut self.keep) {
             let (id, kind) = (keep.id, keep.kind);
             let (token, steps) = keep.finish();
             let kept = self
                 .backend(kind)
-                .and_then(|backend| backend.keep_index(id, token, &steps));
+                .and_then(|backend| backend.keep_index(id.log(), token, &steps));
             if let Err(error) = kept {
                 tracing::warn!(log = %id, "its index is not kept, and the next start takes longer: {error}");
                 unkept.push(id);

@@ -1,7 +1,7 @@
 //! What a shard's journal holds: the outcome of every change, in order, so that applying them again after a crash
 //! gives the same state.
 //!
-//! A command is one journal record. Its head begins with the kind (1 byte) and the stream's log id (8 bytes, little
+//! A command is one journal record. Its head begins with the kind (1 byte) and the stream's id (8 bytes, little
 //! endian); numbers after that are LEB128. A publish carries the message's packed head in its head and the message's
 //! body in its body; the others have all in the head or, where it may be long, in the body.
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::consumer::SeqPair;
 use crate::error::{Error, Result};
-use crate::types::{LogId, NUMBER_MAX, NanoTime, SEQ_LIMIT, Seq};
+use crate::types::{NUMBER_MAX, NanoTime, SEQ_LIMIT, Seq, StreamId};
 
 mod decode;
 mod encode;
@@ -35,7 +35,7 @@ const GIVEN_UP: u8 = 14;
 const RESET_CONSUMER: u8 = 15;
 const PLACED: u8 = 17;
 const REMOVING: u8 = 18;
-/// Added to the kind of a record that was written before: behind the log id stands the number that it had first.
+/// Added to the kind of a record that was written before: behind the stream's id stands the number that it had first.
 const MOVED: u8 = 0x80;
 
 /// One change, as it is read back.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::stream::{Abandoned, Message};
-use crate::types::{LogId, Nanos, Seq};
+use crate::types::{Nanos, Seq, StreamId};
 
 /// A stream or a consumer by the names its users know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -295,7 +295,7 @@ pub enum Emit {
     /// A stream whose messages others take over has more of them.
     Grown {
         /// Which.
-        stream: LogId,
+        stream: StreamId,
     },
     /// An event.
     Event(Event),

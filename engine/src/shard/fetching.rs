@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::stream::unread::Unread;
-use crate::types::{LogId, Seq};
+use crate::types::{Seq, StreamId};
 
 /// Threads that read, of a whole store: as many reads are with the disk at once.
 const READERS: usize = 4;
@@ -50,7 +50,7 @@ impl Readers {
 
 /// A consumer that waits for a disk, or a stream itself, to know how old its oldest message is.
 pub(crate) struct Cold {
-    pub stream: LogId,
+    pub stream: StreamId,
     /// The consumer; `None` for the stream.
     pub consumer: Option<u64>,
     /// The message that it needs.
@@ -106,7 +106,7 @@ impl UnderWay {
 /// Says that a read is over, however it ended.
 struct Over {
     handle: ShardHandle,
-    stream: LogId,
+    stream: StreamId,
     consumer: Option<u64>,
     seq: Seq,
     /// `None` where errands are stepped: nobody waits for what only that same thread can do.

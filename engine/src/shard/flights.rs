@@ -12,7 +12,7 @@ use crate::shard::turn::Turn;
 use crate::shard::{Shard, ShardHandle, keep_ledger};
 use crate::store::Shown;
 use crate::stream::messages::TurnNumber;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 
 /// Turns in flight, at most.
 const FLIGHT_TURNS: usize = 8;
@@ -41,7 +41,7 @@ struct Flight {
     /// The turn that must be synced before.
     needs: TurnNumber,
     /// The streams that it changed, with what they held at its end.
-    streams: Vec<(LogId, Shown)>,
+    streams: Vec<(StreamId, Shown)>,
     emits: Vec<Emit>,
     bytes: usize,
 }
@@ -243,7 +243,7 @@ impl Shard {
     }
 
     /// What turns up to this one did to a stream is a fact: its log has it from now on, and others see it.
-    fn land_stream(&mut self, id: LogId, turn: TurnNumber, shown: Option<Shown>, now: NanoTime) {
+    fn land_stream(&mut self, id: StreamId, turn: TurnNumber, shown: Option<Shown>, now: NanoTime) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };

@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
-use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq, ShardId};
+use crate::types::{NUMBER_MAX, NanoTime, Seq, ShardId, StreamId};
 use crate::words;
 
 /// The prefix of the keys that hold, for each shard, up to which record a checkpoint covers its journal (8 bytes, little
@@ -59,11 +59,11 @@ pub(crate) struct Holes {
     ranges: Vec<(Seq, Seq)>,
     missing: u64,
     /// Sequences that a stream skips behind a hole.
-    gaps: BTreeMap<LogId, Vec<(Seq, Seq)>>,
+    gaps: BTreeMap<StreamId, Vec<(Seq, Seq)>>,
     /// Streams that have commands behind a hole and of whose creation nothing is known.
-    unknown: BTreeSet<LogId>,
+    unknown: BTreeSet<StreamId>,
     /// Those of them that are there again, because their logs say all that their creation did.
-    made_up: BTreeMap<LogId, (String, String)>,
+    made_up: BTreeMap<StreamId, (String, String)>,
 }
 
 impl Holes {
@@ -99,7 +99,7 @@ impl Holes {
     }
 
     /// A stream goes on at `seq`, and had everything up to `last`.
-    fn goes_on(&mut self, id: LogId, last: Seq, seq: Seq) {
+    fn goes_on(&mut self, id: StreamId, last: Seq, seq: Seq) {
         let skipped = seq.saturating_sub(last).saturating_sub(1);
         // More than there are records missing were skipped for another reason: a mirror has its origin's gaps.
         if self.is_empty() || skipped == 0 || skipped > self.missing {
@@ -124,7 +124,7 @@ impl Shard {
         &mut self,
         holes: &mut Holes,
         position: Seq,
-        id: LogId,
+        id: StreamId,
         command: &Command,
         now: NanoTime,
     ) -> Result<()> {
@@ -167,10 +167,10 @@ impl Shard {
 
     /// A stream whose creation is lost comes back as its log's label has it. That is exact if nothing else is lost;
     /// otherwise later changes of its configuration may be, and it is there, offline.
-    fn make_up(&mut self, holes: &mut Holes, id: LogId, now: NanoTime) -> Result<()> {
+    fn make_up(&mut self, holes: &mut Holes, id: StreamId, now: NanoTime) -> Result<()> {
         let mut label = None;
         for (_, backend) in self.env.opened() {
-            if let Ok(Some(found)) = backend.label(id) {
+            if let Ok(Some(found)) = backend.label(id.log()) {
                 label = LogLabel::unpack(&found).ok();
             }
         }
@@ -207,7 +207,7 @@ impl Shard {
         };
         let told = &holes.ranges[..holes.ranges.len().min(RANGES_MAX)];
         let mut concerned = Vec::new();
-        let named = |id: LogId, account: &str, stream: &str, lost: &[(Seq, Seq)]| Concerned {
+        let named = |id: StreamId, account: &str, stream: &str, lost: &[(Seq, Seq)]| Concerned {
             log: id.0,
             account: account.to_owned(),
             stream: stream.to_owned(),

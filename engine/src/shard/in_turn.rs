@@ -18,7 +18,7 @@ use crate::store::KnownLog;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Portion, Purge, Purged, Rehearsal, Retention, Stream, StreamConfig, StreamSource, Taken};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 
 impl InTurn<'_, '_> {
     /// The time of this turn.
@@ -30,7 +30,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or nothing is left of it in memory.
-    pub fn stream(&mut self, id: LogId) -> Result<&mut Stream> {
+    pub fn stream(&mut self, id: StreamId) -> Result<&mut Stream> {
         if !self.shard.streams.contains_key(&id) && !self.shard.offline.is_readable(id) {
             return Err(self.shard.missing(id));
         }
@@ -78,11 +78,11 @@ impl InTurn<'_, '_> {
     /// If its storage cannot be made.
     pub fn create_stream(
         &mut self,
-        id: LogId,
+        id: StreamId,
         account: &Arc<str>,
         config: StreamConfig,
         settings: Settings,
-    ) -> Result<LogId> {
+    ) -> Result<StreamId> {
         self.shard.check_creation(id, settings.is_journaled())?;
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
@@ -114,7 +114,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn update_stream(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
+    pub fn update_stream(&mut self, id: StreamId, config: StreamConfig, settings: Settings) -> Result<()> {
         let now = self.turn.now;
         let number = self.shard.number;
         let catalogue = self.shard.env.catalogue.clone();
@@ -146,7 +146,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, it or the backend keeps nothing on disk, or the backend cannot be opened. Then nothing changes.
-    pub(crate) fn move_stream(&mut self, id: LogId, to: BackendKind, watcher: Sender<MoveStep>) -> Result<bool> {
+    pub(crate) fn move_stream(&mut self, id: StreamId, to: BackendKind, watcher: Sender<MoveStep>) -> Result<bool> {
         let stream = self.shard.existing(id)?;
         let current = stream.settings();
         let mut config = stream.config().clone();
@@ -172,7 +172,7 @@ impl InTurn<'_, '_> {
     }
 
     /// The log of a stream, to read; `None` if there is no such stream, or it is offline.
-    pub(crate) fn log_reader(&self, id: LogId) -> Option<Arc<dyn LogReader>> {
+    pub(crate) fn log_reader(&self, id: StreamId) -> Option<Arc<dyn LogReader>> {
         let stream = self.shard.streams.get(&id)?;
         Some(stream.messages.reader().clone())
     }
@@ -182,7 +182,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage cannot be read.
-    pub(crate) fn meet_damaged(&mut self, id: LogId, ranges: &[(Seq, Seq)], max: usize) -> Result<()> {
+    pub(crate) fn meet_damaged(&mut self, id: StreamId, ranges: &[(Seq, Seq)], max: usize) -> Result<()> {
         let stream = self.stream(id)?;
         let all = ranges.iter().flat_map(|(first, last)| *first..=*last);
         for seq in all.take(max) {
@@ -198,7 +198,7 @@ impl InTurn<'_, '_> {
     /// If there is no such stream, it is in memory, or storage fails.
     pub(crate) fn compact(
         &mut self,
-        id: LogId,
+        id: StreamId,
         compression: Option<Compression>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(u64, u64)> {
@@ -236,7 +236,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream.
-    pub(crate) fn set_config(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
+    pub(crate) fn set_config(&mut self, id: StreamId, config: StreamConfig, settings: Settings) -> Result<()> {
         let (now, number) = (self.turn.now, self.shard.number);
         let catalogue = self.shard.env.catalogue.clone();
         let stream = self.shard.existing(id)?;
@@ -257,7 +257,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream.
-    pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
+    pub fn delete_stream(&mut self, id: StreamId) -> Result<()> {
         let Some(mut stream) = self.shard.streams.remove(&id) else {
             return self.delete_offline(id);
         };
@@ -282,7 +282,7 @@ impl InTurn<'_, '_> {
     }
 
     /// Deletes a stream that is offline, whatever is wrong with it.
-    fn delete_offline(&mut self, id: LogId) -> Result<()> {
+    fn delete_offline(&mut self, id: StreamId) -> Result<()> {
         if let Some(error) = self.shard.suspension() {
             return Err(error);
         }
@@ -301,7 +301,7 @@ impl InTurn<'_, '_> {
     /// There is no such stream, or it would refuse the message: [`Rejected`](crate::Kind::Rejected) with JetStream's code.
     pub fn rehearse(
         &mut self,
-        id: LogId,
+        id: StreamId,
         subject: bytes::Bytes,
         headers_len: usize,
         body: bytes::Bytes,
@@ -320,7 +320,7 @@ impl InTurn<'_, '_> {
     /// As a publisher is told.
     pub fn publish(
         &mut self,
-        id: LogId,
+        id: StreamId,
         subject: bytes::Bytes,
         headers_len: usize,
         body: bytes::Bytes,
@@ -342,7 +342,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or it does not allow it.
-    pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<Purged> {
+    pub fn purge(&mut self, id: StreamId, purge: &Purge) -> Result<Purged> {
         let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.purge(purge, self.turn)
@@ -352,7 +352,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or it does not allow it.
-    pub fn delete_message(&mut self, id: LogId, seq: Seq, secure: bool) -> Result<bool> {
+    pub fn delete_message(&mut self, id: StreamId, seq: Seq, secure: bool) -> Result<bool> {
         let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.delete_message(seq, secure)
@@ -373,7 +373,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
+    pub fn copy(&mut self, id: StreamId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
         if self.shard.existing(id)?.is_journaled() {
             self.shard.need_room(id, portion.bytes(), self.turn.now)?;
         }
@@ -387,7 +387,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<Bytes>, done: Seq) -> Result<()> {
+    pub fn watch(&mut self, id: StreamId, reader: u64, filters: Vec<Bytes>, done: Seq) -> Result<()> {
         self.shard.existing(id)?.watch(reader, filters, done, self.turn)
     }
 
@@ -395,7 +395,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
+    pub fn unwatch(&mut self, id: StreamId, reader: u64) -> Result<()> {
         self.shard.existing(id)?.unwatch(reader, self.turn)
     }
 
@@ -403,7 +403,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
+    pub fn copied(&mut self, id: StreamId, reader: u64, through: Seq) -> Result<()> {
         self.shard.existing(id)?.copied(reader, through, self.turn)
     }
 
@@ -411,7 +411,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer.
-    pub fn consumer_info(&mut self, id: LogId, name: &str) -> Result<ConsumerInfo> {
+    pub fn consumer_info(&mut self, id: StreamId, name: &str) -> Result<ConsumerInfo> {
         let stream = self.shard.existing(id)?;
         let info = stream.current_consumer_info(name, self.turn);
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
@@ -421,7 +421,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage cannot be read.
-    pub fn consumer_standing(&mut self, id: LogId, name: &str) -> Result<Standing> {
+    pub fn consumer_standing(&mut self, id: StreamId, name: &str) -> Result<Standing> {
         let standing = self.shard.existing(id)?.consumer_standing(name, self.turn.now)?;
         standing.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
@@ -430,7 +430,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream.
-    pub fn make_up_consumer_name(&mut self, id: LogId, letters: usize) -> Result<String> {
+    pub fn make_up_consumer_name(&mut self, id: StreamId, letters: usize) -> Result<String> {
         let stream = self.shard.existing(id)?;
         loop {
             let name = self.turn.letters(letters);
@@ -448,7 +448,7 @@ impl InTurn<'_, '_> {
     /// If there is no such stream, or storage fails.
     pub fn prepare_consumer(
         &mut self,
-        id: LogId,
+        id: StreamId,
         config: &ConsumerConfig,
         preparation: &mut Preparation,
     ) -> Result<bool> {
@@ -462,7 +462,7 @@ impl InTurn<'_, '_> {
     /// If there is no such stream, or storage fails.
     pub fn prepare_reset(
         &mut self,
-        id: LogId,
+        id: StreamId,
         consumer: &str,
         seq: Seq,
         preparation: &mut Preparation,
@@ -475,7 +475,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn create_consumer(&mut self, id: LogId, config: ConsumerConfig) -> Result<ConsumerInfo> {
+    pub fn create_consumer(&mut self, id: StreamId, config: ConsumerConfig) -> Result<ConsumerInfo> {
         let stream = self.shard.existing(id)?;
         stream.create_consumer(config, self.turn)
     }
@@ -484,7 +484,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
-    pub fn update_consumer(&mut self, id: LogId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
+    pub fn update_consumer(&mut self, id: StreamId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
         let stream = self.shard.existing(id)?;
         stream.update_consumer(name, config, self.turn)
     }
@@ -493,7 +493,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
-    pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
+    pub fn delete_consumer(&mut self, id: StreamId, name: &str) -> Result<()> {
         let stream = self.shard.existing(id)?;
         stream.delete_consumer(name, false, self.turn)
     }
@@ -502,7 +502,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
-    pub(crate) fn ack_durably(&mut self, id: LogId, consumer: &[u8], ack: Ack) -> Result<()> {
+    pub(crate) fn ack_durably(&mut self, id: StreamId, consumer: &[u8], ack: Ack) -> Result<()> {
         let stream = self.shard.existing(id)?;
         if !stream.has_consumer(consumer) {
             return Err(reject::CONSUMER_NOT_FOUND.into());
@@ -515,7 +515,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, it may not begin there, or storage fails.
-    pub fn reset_consumer(&mut self, id: LogId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
+    pub fn reset_consumer(&mut self, id: StreamId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
         let stream = self.shard.existing(id)?;
         stream.reset_consumer(consumer, seq, self.turn)
     }
@@ -524,7 +524,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, consumer or priority group.
-    pub fn unpin(&mut self, id: LogId, consumer: &str, group: &str) -> Result<()> {
+    pub fn unpin(&mut self, id: StreamId, consumer: &str, group: &str) -> Result<()> {
         let stream = self.shard.existing(id)?;
         stream.unpin(consumer, group, self.turn)
     }
@@ -533,7 +533,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
-    pub(crate) fn end_pull(&mut self, id: LogId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
+    pub(crate) fn end_pull(&mut self, id: StreamId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
         let stream = self.shard.existing(id)?;
         stream.end_pull(consumer, reply, self.turn)
     }

@@ -11,7 +11,7 @@ use crate::shard::emit::{Completion, Ticket};
 use crate::shard::inbox::{Inbox, Sender, inbox};
 use crate::shard::shared::Window;
 use crate::shard::{InTurn, Shard};
-use crate::types::{LogId, Seq};
+use crate::types::{Seq, StreamId};
 
 /// What is said where a shard has ended.
 const CLOSED: &str = "the store is closed, or this shard of it has ended";
@@ -44,7 +44,7 @@ pub enum Input {
     /// Store a message.
     Publish {
         /// In this stream.
-        stream: LogId,
+        stream: StreamId,
         /// Under this subject.
         subject: Bytes,
         /// So many bytes of the body are the header block.
@@ -57,7 +57,7 @@ pub enum Input {
     /// Take an acknowledgement.
     Ack {
         /// From a consumer of this stream.
-        stream: LogId,
+        stream: StreamId,
         /// The consumer's name.
         consumer: Bytes,
         /// What it says.
@@ -66,7 +66,7 @@ pub enum Input {
     /// Take a pull request.
     Pull {
         /// For a consumer of this stream.
-        stream: LogId,
+        stream: StreamId,
         /// The consumer's name.
         consumer: Bytes,
         /// What is wanted.
@@ -77,7 +77,7 @@ pub enum Input {
     /// A flow-control request was answered.
     FlowControl {
         /// By a consumer of this stream.
-        stream: LogId,
+        stream: StreamId,
         /// The consumer's name.
         consumer: Bytes,
         /// The request's number.
@@ -88,7 +88,7 @@ pub enum Input {
     /// A client subscribed to a consumer's delivery subject.
     Wake {
         /// A consumer of this stream.
-        stream: LogId,
+        stream: StreamId,
         /// The consumer's name.
         consumer: Bytes,
     },
@@ -99,7 +99,7 @@ pub enum Input {
     /// What a consumer waited for is in memory, or could not be read.
     Fetched {
         /// A consumer of this stream.
-        stream: LogId,
+        stream: StreamId,
         /// The consumer's serial number; `None` where the stream itself has to know the message's age.
         consumer: Option<u64>,
         /// The message that is needed.
@@ -293,7 +293,7 @@ impl ShardHandle {
     }
 
     /// Hands over [`Input::Wake`], however full the queue is: a consumer whose wake-up is lost would sleep on.
-    pub fn wake(&self, stream: LogId, consumer: Bytes) {
+    pub fn wake(&self, stream: StreamId, consumer: Bytes) {
         // Refused only by a shard that has ended, and its consumers with it.
         let _ = self.send(vec![Input::Wake { stream, consumer }]);
     }

@@ -7,7 +7,7 @@ use crate::backend::KeepStep;
 use crate::index::DraftStep;
 use crate::shard::Shard;
 use crate::stream::settings::BackendKind;
-use crate::types::LogId;
+use crate::types::StreamId;
 
 /// Bytes of drafts that may wait for a checkpoint; then one is begun.
 const DRAFTS_BYTES: usize = 16 << 20;
@@ -16,9 +16,9 @@ const DRAFTS_BYTES: usize = 16 << 20;
 #[derive(Default)]
 pub(super) struct IndexKeeping {
     /// Streams that have something to be drafted.
-    due: BTreeSet<LogId>,
+    due: BTreeSet<StreamId>,
     /// Streams with drafts.
-    drafted: BTreeSet<LogId>,
+    drafted: BTreeSet<StreamId>,
     /// Bytes of all drafts, about.
     bytes: usize,
     /// Whether keeping failed: nothing is drafted before the next checkpoint that is written.
@@ -27,7 +27,7 @@ pub(super) struct IndexKeeping {
 
 /// The drafts of a stream, for a checkpoint.
 pub(super) struct Keep {
-    pub id: LogId,
+    pub id: StreamId,
     pub kind: BackendKind,
     token: u64,
     steps: Vec<DraftStep>,
@@ -42,7 +42,7 @@ impl Keep {
 
 impl Shard {
     /// Notes whether something of a stream's index is to be kept.
-    pub(super) fn note_unkept(&mut self, id: LogId) {
+    pub(super) fn note_unkept(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get(&id)
             && stream.is_journaled()
             && stream.messages.index.has_unkept()
@@ -123,7 +123,7 @@ impl Shard {
     }
 
     /// A checkpoint was written: of these streams, what was drafted may not be kept.
-    pub(super) fn kept(&mut self, failed: &[LogId]) {
+    pub(super) fn kept(&mut self, failed: &[StreamId]) {
         self.keeping.paused = !failed.is_empty();
         for id in failed {
             if let Some(stream) = self.streams.get_mut(id) {
@@ -138,7 +138,7 @@ impl Shard {
         for stream in self.streams.values_mut() {
             stream.messages.index.not_kept();
         }
-        let ids: Vec<LogId> = self.streams.keys().copied().collect();
+        let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         ids.into_iter().for_each(|id| self.note_unkept(id));
         self.keeping.drafted.clear();
         (self.keeping.bytes, self.keeping.paused) = (0, true);

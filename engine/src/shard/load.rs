@@ -11,22 +11,22 @@ use crate::stream::Stream;
 use crate::stream::ledger::{Ledger, Loss};
 use crate::stream::messages::Identity;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 use crate::words;
 
 /// What the last checkpoint has of a stream.
-pub(super) fn saved(env: &Environment, id: LogId) -> Result<Option<StreamSnapshot>> {
+pub(super) fn saved(env: &Environment, id: StreamId) -> Result<Option<StreamSnapshot>> {
     let json = env.backend(BackendKind::Segment)?.kv().get(&stream_key(id))?;
     json.map(|json| StreamSnapshot::read(&json, Some(id))).transpose()
 }
 
 /// The last journal record that the last checkpoint has of a stream; 0 if it has nothing of it.
-pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
+pub(super) fn saved_position(env: &Environment, id: StreamId) -> Result<Seq> {
     Ok(saved(env, id)?.map_or(0, |snapshot| snapshot.position))
 }
 
 /// What the last checkpoint knows of a stream to be lost.
-pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
+pub(super) fn saved_ledger(env: &Environment, id: StreamId) -> Result<Ledger> {
     let Some(json) = env.backend(BackendKind::Segment)?.kv().get(&ledger_key(id))? else {
         return Ok(Ledger::default());
     };
@@ -134,7 +134,7 @@ fn end_findings(env: &Environment, stream: &Stream) -> Result<()> {
 }
 
 /// What the keys of findings begin with that files of a log are gone.
-fn gone_key(id: LogId) -> String {
+fn gone_key(id: StreamId) -> String {
     format!("log-{id}-gone-")
 }
 
@@ -272,7 +272,7 @@ pub(crate) fn load_stream(
     existing: bool,
 ) -> Result<Stream> {
     let who = Identity {
-        id: LogId(snapshot.id),
+        id: StreamId(snapshot.id),
         account: snapshot.account.as_str().into(),
         name: snapshot.name.as_str().into(),
         config: snapshot.config,

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::shard::offline::contained;
 use crate::shard::{Shard, ShardHandle};
 use crate::stream::{Search, Sight, StreamState};
-use crate::types::LogId;
+use crate::types::StreamId;
 
 /// A shard between two turns, to read.
 pub struct Looking<'s>(&'s mut Shard);
@@ -12,13 +12,13 @@ pub struct Looking<'s>(&'s mut Shard);
 impl Looking<'_> {
     /// What a search is for in a stream, as far as that is in memory and is found among some `looks` messages and subjects, which this
     /// lowers; the search is not gone on with after that. `None` if it is not, or the stream is offline or gone: a turn tells.
-    pub fn sight(&mut self, id: LogId, search: &mut Search, looks: &mut usize) -> Option<Sight> {
+    pub fn sight(&mut self, id: StreamId, search: &mut Search, looks: &mut usize) -> Option<Sight> {
         self.0.streams.get_mut(&id)?.sight(search, looks)
     }
 
     /// What a stream holds that has lost nothing, and how many consumers it has. `None` if it has, or not all of that is in memory, or
     /// the stream is offline or gone: a turn tells.
-    pub fn state(&mut self, id: LogId) -> Option<(StreamState, usize)> {
+    pub fn state(&mut self, id: StreamId) -> Option<(StreamState, usize)> {
         let stream = self.0.streams.get_mut(&id)?;
         if stream.messages.unknown_first().is_some() || !stream.ledger().losses().is_empty() {
             return None;

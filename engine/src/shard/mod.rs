@@ -55,7 +55,7 @@ use crate::reject;
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq, ShardId};
+use crate::types::{NanoTime, Nanos, SECOND, Seq, ShardId, StreamId};
 use checkpoint::Checkpoint;
 use commit::Commit;
 use emit::{ConsumerName, Emit, Status, Ticket};
@@ -84,17 +84,17 @@ pub(crate) struct Shard {
     position: Seq,
     /// The time of its last turn; while it is being opened, the last that a checkpoint or the journal tells of.
     time: NanoTime,
-    streams: BTreeMap<LogId, Stream>,
+    streams: BTreeMap<StreamId, Stream>,
     /// Streams that failed, or could not be opened.
     offline: OfflineStreams,
     /// Streams that are being restored, which no client sees.
-    restoring: BTreeMap<LogId, Restoring>,
+    restoring: BTreeMap<StreamId, Restoring>,
     /// Streams that this turn changed.
-    touched: Vec<LogId>,
+    touched: Vec<StreamId>,
     /// Streams that calls of this turn read: they may have met damaged records.
-    read: Vec<LogId>,
+    read: Vec<StreamId>,
     /// Streams whose consumers were stopped by the turn's budget.
-    unfinished: Vec<LogId>,
+    unfinished: Vec<StreamId>,
     /// What consumers came to in this turn that lies on a disk only.
     cold: Vec<fetching::Cold>,
     /// What is being read for consumers.
@@ -102,13 +102,13 @@ pub(crate) struct Shard {
     /// What there is of room on the disk.
     room: Room,
     /// Streams that failed in this turn, and why: they go offline at its end.
-    faulty: Vec<(LogId, Error)>,
+    faulty: Vec<(StreamId, Error)>,
     /// Streams deleted in this turn, whose logs go once the journal has it.
-    doomed: Vec<(LogId, Settings)>,
+    doomed: Vec<(StreamId, Settings)>,
     /// Streams deleted whose logs could not be removed: the next start does it.
-    unremoved: Vec<(LogId, Settings)>,
-    deadlines: BTreeSet<(NanoTime, LogId)>,
-    deadline_of: HashMap<LogId, NanoTime, RandomState>,
+    unremoved: Vec<(StreamId, Settings)>,
+    deadlines: BTreeSet<(NanoTime, StreamId)>,
+    deadline_of: HashMap<StreamId, NanoTime, RandomState>,
     /// When the journal has to be synced for streams with an interval.
     sync_due: Option<NanoTime>,
     /// Turns that are written and not let out.
@@ -202,7 +202,7 @@ impl Shard {
 
     /// Something failed for one stream: if the stream itself is broken, it goes offline at the end of the turn. With a
     /// time, the stream failed at what it does by itself, and tries that again only after a while.
-    fn stumbled(&mut self, id: LogId, error: Error, now: Option<NanoTime>) {
+    fn stumbled(&mut self, id: StreamId, error: Error, now: Option<NanoTime>) {
         if error.kind.breaks_stream() {
             self.faulty.push((id, error));
             return;
@@ -314,11 +314,11 @@ impl Shard {
 
     /// Removes the log of a stream that is deleted. Should that fail, the stream is gone all the same, and its log goes at
     /// the next start: the journal says so, and what comes after it a checkpoint.
-    fn remove_log(&mut self, id: LogId, settings: &Settings) {
+    fn remove_log(&mut self, id: StreamId, settings: &Settings) {
         let removed = self
             .env
             .backend(settings.backend)
-            .and_then(|backend| crate::store::remove_log(backend.as_ref(), id, settings));
+            .and_then(|backend| crate::store::remove_log(backend.as_ref(), id.log(), settings));
         if let Err(error) = removed {
             tracing::error!(log = %id, "removing the log of a deleted stream, at the next start then: {error}");
             self.unremoved.push((id, *settings));
@@ -416,7 +416,7 @@ impl Shard {
 
     /// Takes in a stream that has no journal here.
     #[cfg(feature = "conformance")]
-    pub fn take_in(&mut self, id: LogId, stream: Stream) {
+    pub fn take_in(&mut self, id: StreamId, stream: Stream) {
         self.streams.insert(id, stream);
     }
 
@@ -433,13 +433,13 @@ impl Shard {
 
     /// The streams that the journal tells of, without those that are offline.
     #[cfg(feature = "conformance")]
-    pub fn journaled(&mut self) -> impl Iterator<Item = (&LogId, &mut Stream)> {
+    pub fn journaled(&mut self) -> impl Iterator<Item = (&StreamId, &mut Stream)> {
         self.streams.iter_mut().filter(|(_, stream)| stream.is_journaled())
     }
 
     /// The streams that are offline.
     #[cfg(feature = "conformance")]
-    pub fn offline_ids(&self) -> Vec<LogId> {
+    pub fn offline_ids(&self) -> Vec<StreamId> {
         self.offline.ids()
     }
 
@@ -451,7 +451,7 @@ impl Shard {
     }
 
     /// The account and name of a stream.
-    fn names(&self, id: LogId) -> Option<(Arc<str>, Arc<str>)> {
+    fn names(&self, id: StreamId) -> Option<(Arc<str>, Arc<str>)> {
         if let Some(stream) = self.streams.get(&id) {
             return Some((stream.account().clone(), stream.name().clone()));
         }
@@ -461,7 +461,7 @@ impl Shard {
     }
 
     /// A stream, noted as touched by this turn.
-    fn touch(&mut self, id: LogId) -> Option<&mut Stream> {
+    fn touch(&mut self, id: StreamId) -> Option<&mut Stream> {
         let stream = self.streams.get_mut(&id)?;
         if !stream.touched {
             stream.touched = true;
@@ -471,7 +471,7 @@ impl Shard {
     }
 
     /// Tells a publisher that the stream is offline. A stream that is gone has no names to answer with.
-    fn refuse_offline(&self, id: LogId, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn refuse_offline(&self, id: StreamId, ticket: Ticket, turn: &mut Turn<'_>) {
         let Some(error) = self.suspension().or_else(|| self.offline.refusal(id)) else {
             return;
         };
@@ -487,7 +487,7 @@ impl Shard {
     }
 
     /// Ends a pull request of a stream that is offline.
-    fn refuse_pull(&self, id: LogId, consumer: &[u8], to: bytes::Bytes, turn: &mut Turn<'_>) {
+    fn refuse_pull(&self, id: StreamId, consumer: &[u8], to: bytes::Bytes, turn: &mut Turn<'_>) {
         if self.suspended.is_none() && !self.offline.contains(id) {
             return;
         }
@@ -501,7 +501,7 @@ impl Shard {
     ///
     /// # Errors
     /// If there is no such stream, or it is offline.
-    fn existing(&mut self, id: LogId) -> Result<&mut Stream> {
+    fn existing(&mut self, id: StreamId) -> Result<&mut Stream> {
         match self.streams.contains_key(&id) {
             true => self.touch(id).ok_or_else(|| reject::STREAM_NOT_FOUND.into()),
             false => Err(self.missing(id)),
@@ -509,7 +509,7 @@ impl Shard {
     }
 
     /// Why a stream cannot be worked on: it is offline, or there is none.
-    fn missing(&self, id: LogId) -> Error {
+    fn missing(&self, id: StreamId) -> Error {
         match self.suspension() {
             Some(error) if self.offline.contains(id) => error,
             _ => self

@@ -9,7 +9,7 @@ use crate::backend::{Direction, Want};
 use crate::error::{Kind, Result};
 use crate::shard::Shard;
 use crate::shard::command::{moved_head, stream_of};
-use crate::types::{Entry, LogId, Record, Seq};
+use crate::types::{Entry, Record, Seq, StreamId};
 
 /// A journal that is kept for offline streams may hold so many times the bytes between two checkpoints before what they need
 /// is moved; and twice what was moved the last time.
@@ -26,7 +26,7 @@ pub(super) struct Moving {
     next: Seq,
     end: Seq,
     /// The streams that were offline when it began: which records each needs, and where they are now.
-    needs: BTreeMap<LogId, Needs>,
+    needs: BTreeMap<StreamId, Needs>,
     bytes: u64,
 }
 

@@ -19,7 +19,7 @@ use crate::shard::{load, recover};
 use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq, ShardId};
+use crate::types::{NanoTime, Nanos, SECOND, Seq, ShardId, StreamId};
 
 /// How long an offline stream waits before it is opened anew, the first time; twice as long each time after.
 const RETRY_FIRST: Nanos = SECOND;
@@ -47,8 +47,8 @@ pub(super) struct Offline {
 /// The offline streams of a shard, and the errand that opens one of them anew.
 #[derive(Default)]
 pub(super) struct OfflineStreams {
-    streams: std::collections::BTreeMap<LogId, Offline>,
-    running: Option<(LogId, Errand<Opened>)>,
+    streams: std::collections::BTreeMap<StreamId, Offline>,
+    running: Option<(StreamId, Errand<Opened>)>,
 }
 
 /// What came of opening a stream anew.
@@ -61,33 +61,33 @@ struct Opened {
 }
 
 impl OfflineStreams {
-    pub fn contains(&self, id: LogId) -> bool {
+    pub fn contains(&self, id: StreamId) -> bool {
         self.streams.contains_key(&id)
     }
 
     /// Whether a stream is here only because the label of its log tells of it: see [`crate::orphans`].
-    pub fn is_by_label(&self, id: LogId) -> bool {
+    pub fn is_by_label(&self, id: StreamId) -> bool {
         self.streams.get(&id).is_some_and(|offline| offline.saved == Seq::MAX)
     }
 
     /// All of them.
     #[cfg(feature = "conformance")]
-    pub fn ids(&self) -> Vec<LogId> {
+    pub fn ids(&self) -> Vec<StreamId> {
         self.streams.keys().copied().collect()
     }
 
     /// Whether memory still has a stream.
-    pub fn is_readable(&self, id: LogId) -> bool {
+    pub fn is_readable(&self, id: StreamId) -> bool {
         self.streams.get(&id).is_some_and(|offline| offline.frozen.is_some())
     }
 
     /// What memory had of a stream.
-    pub fn frozen(&mut self, id: LogId) -> Option<&mut Stream> {
+    pub fn frozen(&mut self, id: StreamId) -> Option<&mut Stream> {
         self.streams.get_mut(&id)?.frozen.as_deref_mut()
     }
 
     /// Why a stream cannot be changed now, or read if nothing is left of it; `None` if it is not offline.
-    pub fn refusal(&self, id: LogId) -> Option<Error> {
+    pub fn refusal(&self, id: StreamId) -> Option<Error> {
         let offline = self.streams.get(&id)?;
         Some(reject::STREAM_OFFLINE_REASON.with(&offline.why).into())
     }
@@ -98,13 +98,13 @@ impl OfflineStreams {
     }
 
     /// The records of the journal that each needs: those behind the first of these, and up to the second.
-    pub fn needs(&self) -> impl Iterator<Item = (LogId, (Seq, Seq))> {
+    pub fn needs(&self) -> impl Iterator<Item = (StreamId, (Seq, Seq))> {
         let streams = self.streams.iter();
         streams.map(|(id, offline)| (*id, (offline.saved, offline.last)))
     }
 
     /// What a stream needed of the journal lies elsewhere now, unless it needs something else meanwhile.
-    pub fn now_needs(&mut self, id: LogId, before: (Seq, Seq), now: (Seq, Seq)) {
+    pub fn now_needs(&mut self, id: StreamId, before: (Seq, Seq), now: (Seq, Seq)) {
         if let Some(offline) = self.streams.get_mut(&id)
             && (offline.saved, offline.last) == before
         {
@@ -170,12 +170,12 @@ impl OfflineStreams {
 
 impl Shard {
     /// See [`OfflineStreams::is_by_label`].
-    pub(crate) fn is_by_label(&self, id: LogId) -> bool {
+    pub(crate) fn is_by_label(&self, id: StreamId) -> bool {
         self.offline.is_by_label(id)
     }
 
     /// Takes a stream offline, because of this error: nothing of it is changed any more until it was opened anew.
-    pub(super) fn take_offline(&mut self, id: LogId, error: &Error, turn: &mut Turn<'_>) {
+    pub(super) fn take_offline(&mut self, id: StreamId, error: &Error, turn: &mut Turn<'_>) {
         let Some(mut stream) = self.streams.remove(&id) else {
             return;
         };
@@ -220,7 +220,7 @@ impl Shard {
 
     /// What the catalogue shows of a stream of which there is only this.
     pub(super) fn entry_of(&self, snapshot: &StreamSnapshot) -> StreamEntry {
-        let id = LogId(snapshot.id);
+        let id = StreamId(snapshot.id);
         let stats = self.env.pools.stats(&snapshot.account, snapshot.config.storage);
         match load::saved_ledger(&self.env, id) {
             Ok(ledger) => stats.set_lost(ledger.messages()),
@@ -274,7 +274,7 @@ impl Shard {
     }
 
     /// The journal has more for a stream that is offline.
-    pub(super) fn note_behind(&mut self, id: LogId, position: Seq) {
+    pub(super) fn note_behind(&mut self, id: StreamId, position: Seq) {
         if let Some(offline) = self.offline.streams.get_mut(&id) {
             offline.last = offline.last.max(position);
         }
@@ -332,7 +332,7 @@ impl Shard {
         let is_of_it = |backend: BackendKind| !matches!(backend, BackendKind::Segment | BackendKind::Memory);
         let streams = self.streams.iter();
         let of_it = streams.filter(|(_, stream)| is_of_it(stream.messages.settings.backend));
-        let ids: Vec<LogId> = of_it.map(|(id, _)| *id).collect();
+        let ids: Vec<StreamId> = of_it.map(|(id, _)| *id).collect();
         for id in ids {
             let error = Error::new(Kind::Poisoned, "its storage failed, and is opened anew");
             self.take_offline(id, &error, turn);
@@ -426,7 +426,7 @@ impl Shard {
     ///
     /// # Errors
     /// While it is being opened anew: its log must be closed before it can be removed.
-    pub(super) fn forget_offline(&mut self, id: LogId) -> Result<Option<StreamEntry>> {
+    pub(super) fn forget_offline(&mut self, id: StreamId) -> Result<Option<StreamEntry>> {
         if self.offline.running.as_ref().is_some_and(|(running, _)| *running == id) {
             let text = "it is being opened anew just now, try again";
             return Err(reject::STREAM_OFFLINE_REASON.with(text).into());
@@ -462,7 +462,7 @@ fn open_anew(
     env: &Arc<Environment>,
     journal: &dyn LogReader,
     number: ShardId,
-    id: LogId,
+    id: StreamId,
     last: Seq,
     now: NanoTime,
 ) -> Result<Stream> {

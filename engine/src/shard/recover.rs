@@ -21,7 +21,7 @@ use crate::shard::{Shard, keep_ledger};
 use crate::store::{Environment, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Durability, Settings};
-use crate::types::{Entry, LogId, NanoTime, Seq, ShardId};
+use crate::types::{Entry, LogId, NanoTime, Seq, ShardId, StreamId};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
@@ -46,7 +46,7 @@ impl Shard {
         if let Some(bytes) = root.kv().get(LAST_ID_KEY)?
             && let Ok(last) = <[u8; 8]>::try_from(&bytes[..])
         {
-            env.catalogue.seen(LogId(u64::from_le_bytes(last)));
+            env.catalogue.seen(StreamId(u64::from_le_bytes(last)));
         }
         let options = LogOptions {
             segment_bytes: env.segment_bytes,
@@ -378,7 +378,7 @@ impl Shard {
             self.position = self.position.max(snapshot.position);
             self.time = self.time.max(snapshot.time);
             let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
-            let id = LogId(snapshot.id);
+            let id = StreamId(snapshot.id);
             if loaded.is_err() && is_deleted(self.commit.reader().as_ref(), id)? {
                 // Its log is gone already, and so shall be what the checkpoint has of it.
                 self.env.catalogue.seen(id);
@@ -395,7 +395,7 @@ impl Shard {
     /// # Errors
     /// If the whole backend must be opened anew.
     fn take_up(&mut self, snapshot: &StreamSnapshot, loaded: Result<Stream>, now: NanoTime) -> Result<()> {
-        let id = LogId(snapshot.id);
+        let id = StreamId(snapshot.id);
         self.env.catalogue.seen(id);
         match loaded {
             Ok(stream) => {
@@ -408,7 +408,7 @@ impl Shard {
     }
 
     /// Works on one stream while the shard is being opened.
-    fn on_stream(&mut self, id: LogId, work: impl FnOnce(&mut Stream) -> Result<()>) -> Result<()> {
+    fn on_stream(&mut self, id: StreamId, work: impl FnOnce(&mut Stream) -> Result<()>) -> Result<()> {
         match self.streams.get_mut(&id) {
             Some(stream) => contained(|| work(stream)),
             None => Ok(()),
@@ -419,7 +419,7 @@ impl Shard {
     ///
     /// # Errors
     /// If the whole backend must be opened anew.
-    fn keep_or_note(&mut self, id: LogId, outcome: Result<()>, now: NanoTime) -> Result<()> {
+    fn keep_or_note(&mut self, id: StreamId, outcome: Result<()>, now: NanoTime) -> Result<()> {
         let Err(error) = outcome else { return Ok(()) };
         if error.kind == Kind::Full {
             // The stream has it all in memory, and the journal keeps it until there is room.
@@ -444,7 +444,7 @@ impl Shard {
         Ok(())
     }
 
-    fn ids(&self) -> Vec<LogId> {
+    fn ids(&self) -> Vec<StreamId> {
         self.streams.keys().copied().collect()
     }
 
@@ -508,7 +508,7 @@ impl Shard {
     }
 
     /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
-    fn replay(&mut self, at: Seq, id: LogId, command: Command, now: NanoTime) -> Result<bool> {
+    fn replay(&mut self, at: Seq, id: StreamId, command: Command, now: NanoTime) -> Result<bool> {
         let (position, command) = command.first_written(at);
         if matches!(command, Command::DeleteStream) {
             return self.replay_deletion(id);
@@ -563,7 +563,7 @@ impl Shard {
     }
 
     /// The record that made a stream makes no sense: as good as lost.
-    fn tell_of_creation(&self, position: Seq, id: LogId, error: &Error, now: NanoTime) -> Result<bool> {
+    fn tell_of_creation(&self, position: Seq, id: StreamId, error: &Error, now: NanoTime) -> Result<bool> {
         let text = format!(
             "record {position} of the journal of shard {}, which made a stream with log {id}, cannot be read: {error}",
             self.number
@@ -572,7 +572,7 @@ impl Shard {
         Ok(false)
     }
 
-    fn replay_deletion(&mut self, id: LogId) -> Result<bool> {
+    fn replay_deletion(&mut self, id: StreamId) -> Result<bool> {
         let (account, name, settings) = match self.streams.remove(&id) {
             Some(stream) => (
                 stream.account().clone(),
@@ -620,7 +620,7 @@ fn stops_opening(error: &Error, settings: &Settings) -> bool {
 /// Some records of a journal.
 pub(super) struct Portion {
     /// Each with its position and its stream.
-    pub commands: Vec<(Seq, LogId, Command)>,
+    pub commands: Vec<(Seq, StreamId, Command)>,
     /// The last time that one of them was written at, without those of messages: a mirror's have the times of their origin.
     time: NanoTime,
 }
@@ -675,7 +675,7 @@ pub(super) fn each_portion(
 }
 
 /// Whether the journal says that a stream was deleted.
-fn is_deleted(journal: &dyn LogReader, id: LogId) -> Result<bool> {
+fn is_deleted(journal: &dyn LogReader, id: StreamId) -> Result<bool> {
     let mut deleted = false;
     each_portion(journal, journal.extent().last, &mut |portion| {
         deleted |= portion

@@ -29,7 +29,7 @@ use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Environment, KnownLog, MoveSeen};
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::types::{Entry, LogId, NanoTime, Nanos, Record, SECOND, Seq, ShardId};
+use crate::types::{Entry, NanoTime, Nanos, Record, SECOND, Seq, ShardId, StreamId};
 
 /// The prefix of the keys that note which backends may have a log of a stream. The value is the shard's number and the storage that
 /// the stream had and is to have.
@@ -96,16 +96,16 @@ pub(crate) enum MoveStep {
 }
 
 /// Who waits for the move of which stream.
-type Watchers = Arc<Mutex<BTreeMap<LogId, Sender<MoveStep>>>>;
+type Watchers = Arc<Mutex<BTreeMap<StreamId, Sender<MoveStep>>>>;
 
 /// The moves of a shard's streams.
 #[derive(Default)]
 pub(super) struct Relocations {
     /// Streams that are to be elsewhere, and since when it may be tried.
-    due: BTreeMap<LogId, NanoTime>,
+    due: BTreeMap<StreamId, NanoTime>,
     running: Option<Running>,
     /// Logs that streams have left, and which the catalogue may still name.
-    left: Vec<(LogId, Settings)>,
+    left: Vec<(StreamId, Settings)>,
     watchers: Watchers,
 }
 
@@ -120,7 +120,7 @@ struct Signs {
 
 /// A move under way.
 struct Running {
-    id: LogId,
+    id: StreamId,
     to: Settings,
     signs: Arc<Signs>,
     errand: Option<Errand<Result<Box<Copy>>>>,
@@ -145,17 +145,17 @@ impl Relocations {
     }
 
     /// A stream is to be elsewhere.
-    pub fn wanted(&mut self, id: LogId) {
+    pub fn wanted(&mut self, id: StreamId) {
         self.due.insert(id, NanoTime::MIN);
     }
 
     /// Somebody waits for the move of a stream.
-    pub fn watch(&mut self, id: LogId, watcher: Sender<MoveStep>) {
+    pub fn watch(&mut self, id: StreamId, watcher: Sender<MoveStep>) {
         self.watchers.lock().insert(id, watcher);
     }
 
     /// The move of a stream is over: who waits is told.
-    fn over(&self, id: LogId, outcome: Result<()>) {
+    fn over(&self, id: StreamId, outcome: Result<()>) {
         if let Some(watcher) = self.watchers.lock().remove(&id) {
             // One that does not wait any more needs no telling.
             let _ = watcher.send(MoveStep::Over(outcome));
@@ -168,7 +168,7 @@ impl Relocations {
     }
 
     /// Stops the one that is under way, if there is one; its copy is removed by the next start, or when it is begun anew.
-    pub fn stop(&mut self) -> Option<(LogId, Settings)> {
+    pub fn stop(&mut self) -> Option<(StreamId, Settings)> {
         let mut running = self.running.take()?;
         running.signs.stop.store(true, Ordering::Relaxed);
         if let Some(errand) = running.errand.take() {
@@ -179,7 +179,7 @@ impl Relocations {
     }
 
     /// Stops that of a stream.
-    pub fn stop_for(&mut self, id: LogId) -> Option<Settings> {
+    pub fn stop_for(&mut self, id: StreamId) -> Option<Settings> {
         match self.running.as_ref().is_some_and(|running| running.id == id) {
             true => self.stop().map(|(_, to)| to),
             false => None,
@@ -187,7 +187,7 @@ impl Relocations {
     }
 
     /// A stream is deleted: answers where else it has logs.
-    pub fn forget(&mut self, id: LogId) -> Vec<(LogId, Settings)> {
+    pub fn forget(&mut self, id: StreamId) -> Vec<(StreamId, Settings)> {
         self.due.remove(&id);
         self.watchers.lock().remove(&id);
         let copy = self.stop_for(id).map(|to| (id, to));
@@ -206,7 +206,7 @@ enum Target {
 }
 
 impl Target {
-    fn id(&self) -> LogId {
+    fn id(&self) -> StreamId {
         match self {
             Self::Indexed(messages) => messages.id,
             Self::Bare(_, who) => who.id,
@@ -249,7 +249,7 @@ impl Target {
             && index.len() == count
         {
             let kv = env.backend(who.settings.backend)?.kv();
-            fill_paged(kv.as_ref(), who.id, index, INDEXED_AT_ONCE)?;
+            fill_paged(kv.as_ref(), who.id.log(), index, INDEXED_AT_ONCE)?;
         }
         let there = KnownLog {
             existing: true,
@@ -407,9 +407,9 @@ impl Copy {
         // It must outlast the log that it is about.
         root.sync()?;
         let backend = self.env.backend(who.settings.backend)?;
-        if backend.list()?.contains(&who.id) {
+        if backend.list()?.contains(&who.id.log()) {
             // Of an earlier attempt.
-            crate::store::remove_log(backend.as_ref(), who.id, &who.settings)?;
+            crate::store::remove_log(backend.as_ref(), who.id.log(), &who.settings)?;
         }
         let is_paged = who.settings.index == IndexKind::Paged && backend.atomic_kv();
         self.target = Some(match self.env.still && is_paged {
@@ -483,11 +483,11 @@ fn stays() -> Error {
     Error::closed("it is to stay where it is")
 }
 
-fn key(id: LogId) -> Bytes {
+fn key(id: StreamId) -> Bytes {
     [RELOCATING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-fn note(id: LogId, shard: ShardId, from: &Settings, to: &Settings) -> KvWrite {
+fn note(id: StreamId, shard: ShardId, from: &Settings, to: &Settings) -> KvWrite {
     (key(id), Some(crate::json::to_json(&(shard, from, to))))
 }
 
@@ -496,7 +496,7 @@ impl Shard {
     pub(super) fn find_misplaced(&mut self) {
         let streams = self.streams.values();
         let misplaced = streams.filter(|stream| stream.wanted_settings().is_some());
-        let ids: Vec<LogId> = misplaced.map(|stream| stream.id()).collect();
+        let ids: Vec<StreamId> = misplaced.map(|stream| stream.id()).collect();
         ids.into_iter().for_each(|id| self.relocations.wanted(id));
     }
 
@@ -575,7 +575,7 @@ impl Shard {
     /// Lets a copy go on beside the shard; a move that cannot have a thread has failed.
     fn run_beside(
         &mut self,
-        id: LogId,
+        id: StreamId,
         to: Settings,
         signs: Arc<Signs>,
         copy: Box<Copy>,
@@ -696,7 +696,7 @@ impl Shard {
     }
 
     /// The stream stays where it is, and what there is of the copy goes.
-    fn relocation_failed(&mut self, id: LogId, to: &Settings, error: &Error, now: NanoTime) {
+    fn relocation_failed(&mut self, id: StreamId, to: &Settings, error: &Error, now: NanoTime) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.messages.copying = None;
             if error.kind != Kind::Closed {
@@ -722,10 +722,10 @@ impl Shard {
         self.relocations.over(id, Err(error.clone()));
     }
 
-    fn remove_copy(&self, id: LogId, settings: &Settings) -> Result<()> {
+    fn remove_copy(&self, id: StreamId, settings: &Settings) -> Result<()> {
         let backend = self.env.backend(settings.backend)?;
-        match backend.list()?.contains(&id) {
-            true => crate::store::remove_log(backend.as_ref(), id, settings),
+        match backend.list()?.contains(&id.log()) {
+            true => crate::store::remove_log(backend.as_ref(), id.log(), settings),
             false => Ok(()),
         }
     }
@@ -800,11 +800,11 @@ impl Shard {
     }
 
     /// The notes of this shard.
-    fn notes(&self, kv: &dyn Kv) -> Result<Vec<(LogId, Settings, Settings)>> {
+    fn notes(&self, kv: &dyn Kv) -> Result<Vec<(StreamId, Settings, Settings)>> {
         let mut notes = Vec::new();
         kv.scan(RELOCATING_PREFIX, None, &mut |name, value| {
             let id = std::str::from_utf8(&name[RELOCATING_PREFIX.len()..]).ok();
-            let id = id.and_then(|id| id.parse::<LogId>().ok());
+            let id = id.and_then(|id| id.parse::<StreamId>().ok());
             match (id, crate::json::from_json::<(ShardId, Settings, Settings)>(value)) {
                 (Some(id), Ok((shard, from, to))) if shard == self.number => notes.push((id, from, to)),
                 (Some(_), Ok(_)) => {}

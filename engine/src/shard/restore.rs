@@ -20,7 +20,7 @@ use crate::stream::checks::full;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Marks, Message, Storage, Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, Seq, ShardId};
+use crate::types::{LogId, NanoTime, Seq, ShardId, StreamId};
 
 /// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
 const RESTORING_PREFIX: &[u8] = b"restoring/";
@@ -45,12 +45,12 @@ fn not_stored(seq: Seq, error: &Error) -> Error {
         .into()
 }
 
-fn key(id: LogId) -> Bytes {
+fn key(id: StreamId) -> Bytes {
     [RESTORING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
 /// A note of a log that is to go at the next start, unless a stream has it then.
-pub(super) fn to_remove(id: LogId, shard: ShardId, settings: &Settings) -> KvWrite {
+pub(super) fn to_remove(id: StreamId, shard: ShardId, settings: &Settings) -> KvWrite {
     (key(id), Some(crate::json::to_json(&(shard, settings))))
 }
 
@@ -62,7 +62,7 @@ impl InTurn<'_, '_> {
     /// If its storage cannot be made.
     pub fn begin_restore(
         &mut self,
-        id: LogId,
+        id: StreamId,
         account: &Arc<str>,
         config: StreamConfig,
         settings: Settings,
@@ -95,7 +95,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such restore.
-    pub fn date_restore(&mut self, id: LogId, created: NanoTime) -> Result<()> {
+    pub fn date_restore(&mut self, id: StreamId, created: NanoTime) -> Result<()> {
         let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         restoring.stream.messages.created = created;
         Ok(())
@@ -109,7 +109,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If they are out of order, there is no room for them, or storage fails.
-    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>, removals_follow: bool) -> Result<bool> {
+    pub fn restore_messages(&mut self, id: StreamId, messages: Vec<Message>, removals_follow: bool) -> Result<bool> {
         let now = self.turn.now;
         let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         let stream = &mut restoring.stream;
@@ -171,7 +171,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If there is no such restore.
-    pub fn restore_backend(&mut self, id: LogId) -> Result<Arc<dyn Backend>> {
+    pub fn restore_backend(&mut self, id: StreamId) -> Result<Arc<dyn Backend>> {
         let restoring = self.shard.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         self.shard.env.backend(restoring.stream.messages.settings.backend)
     }
@@ -180,7 +180,7 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If storage fails.
-    pub fn restore_removals(&mut self, id: LogId, seqs: &[Seq]) -> Result<()> {
+    pub fn restore_removals(&mut self, id: StreamId, seqs: &[Seq]) -> Result<()> {
         let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         let stream = &mut restoring.stream;
         for &seq in seqs {
@@ -196,7 +196,7 @@ impl InTurn<'_, '_> {
     /// If storage fails.
     pub fn finish_restore(
         &mut self,
-        id: LogId,
+        id: StreamId,
         last: Seq,
         last_time: Option<NanoTime>,
         consumers: Vec<ConsumerSnapshot>,
@@ -258,12 +258,12 @@ impl InTurn<'_, '_> {
     ///
     /// # Errors
     /// If storage fails.
-    pub fn end_restore(&mut self, id: LogId) -> Result<()> {
+    pub fn end_restore(&mut self, id: StreamId) -> Result<()> {
         if let Some(restoring) = self.shard.restoring.remove(&id) {
             let settings = restoring.stream.messages.settings;
             drop(restoring);
             let backend = self.shard.env.backend(settings.backend)?;
-            crate::store::remove_log(backend.as_ref(), id, &settings)?;
+            crate::store::remove_log(backend.as_ref(), id.log(), &settings)?;
         }
         let kv = self.shard.env.backend(BackendKind::Segment)?.kv();
         kv.put_all(&[(key(id), None)])
@@ -271,11 +271,11 @@ impl InTurn<'_, '_> {
 }
 
 /// The logs that the next start removes, unless a stream has them, and what is noted of each.
-pub(crate) fn unfinished(kv: &dyn Kv) -> Result<Vec<(LogId, Bytes)>> {
+pub(crate) fn unfinished(kv: &dyn Kv) -> Result<Vec<(StreamId, Bytes)>> {
     let mut found = Vec::new();
     kv.scan(RESTORING_PREFIX, None, &mut |name, value| {
         let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..]).ok();
-        match id.and_then(|id| id.parse::<LogId>().ok()) {
+        match id.and_then(|id| id.parse::<StreamId>().ok()) {
             Some(id) => found.push((id, Bytes::copy_from_slice(value))),
             None => {
                 tracing::error!(key = ?Bytes::copy_from_slice(name), "names no log of a restore, and is left as it is")
@@ -289,6 +289,7 @@ pub(crate) fn unfinished(kv: &dyn Kv) -> Result<Vec<(LogId, Bytes)>> {
 impl Shard {
     /// Whether a log is that of a restore which goes on, or of a stream that was deleted.
     pub(crate) fn knows_log(&self, id: LogId) -> bool {
+        let id = id.stream();
         self.restoring.contains_key(&id) || self.unremoved.iter().any(|(gone, _)| *gone == id)
     }
 
@@ -324,8 +325,8 @@ impl Shard {
                 let removed =
                     self.env
                         .backend(settings.backend)
-                        .and_then(|backend| match backend.list()?.contains(&id) {
-                            true => crate::store::remove_log(backend.as_ref(), id, &settings),
+                        .and_then(|backend| match backend.list()?.contains(&id.log()) {
+                            true => crate::store::remove_log(backend.as_ref(), id.log(), &settings),
                             false => Ok(()),
                         });
                 if let Err(error) = removed {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
-use crate::types::{LogId, NanoTime, Nanos, SECOND};
+use crate::types::{NanoTime, Nanos, SECOND, StreamId};
 
 /// How often a shard looks whether there is room again.
 const LOOK_EVERY: Nanos = SECOND;
@@ -23,7 +23,7 @@ pub(super) struct Room {
     /// Why the journal takes no messages, and so no stream.
     full: Option<Error>,
     /// Streams whose logs lack what the journal has, and why: they store nothing until their logs have it.
-    unwritten: BTreeMap<LogId, Error>,
+    unwritten: BTreeMap<StreamId, Error>,
     /// When to look again whether there is room.
     look_at: Option<NanoTime>,
     /// Bytes of the journal that this turn was promised.
@@ -39,7 +39,7 @@ impl Room {
     ///
     /// # Errors
     /// A disk is full that it needs.
-    pub fn check(&self, id: LogId) -> Result<()> {
+    pub fn check(&self, id: StreamId) -> Result<()> {
         match self.full.as_ref().or_else(|| self.unwritten.get(&id)) {
             None => Ok(()),
             Some(why) => Err(why.clone()),
@@ -47,7 +47,7 @@ impl Room {
     }
 
     /// Whether a stream's log lacks what the journal has, for want of room.
-    pub fn is_unwritten(&self, id: LogId) -> bool {
+    pub fn is_unwritten(&self, id: StreamId) -> bool {
         self.unwritten.contains_key(&id)
     }
 
@@ -82,7 +82,7 @@ impl Shard {
     ///
     /// # Errors
     /// A disk is full that it needs, or the journal failed.
-    pub(super) fn need_room(&mut self, id: LogId, bytes: usize, now: NanoTime) -> Result<()> {
+    pub(super) fn need_room(&mut self, id: StreamId, bytes: usize, now: NanoTime) -> Result<()> {
         self.look_for_room(bytes as u64, now)?;
         self.room.check(id)
     }
@@ -124,7 +124,7 @@ impl Shard {
 
     /// A stream's log could not take what the journal has of it. Without room that waits; anything else is a fault of
     /// the stream.
-    pub(super) fn not_written(&mut self, id: LogId, error: Error, now: NanoTime) {
+    pub(super) fn not_written(&mut self, id: StreamId, error: Error, now: NanoTime) {
         if error.kind != Kind::Full {
             self.faulty.push((id, error));
             return;
@@ -136,7 +136,7 @@ impl Shard {
 
     /// Tells health and the log, if something changed.
     fn tell_of_room(&mut self) {
-        let of_stream = |(id, why): (&LogId, &Error)| {
+        let of_stream = |(id, why): (&StreamId, &Error)| {
             let name = self
                 .streams
                 .get(id)

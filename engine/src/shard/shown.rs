@@ -2,7 +2,7 @@
 
 use crate::shard::Shard;
 use crate::stream::Stream;
-use crate::types::LogId;
+use crate::types::StreamId;
 
 impl Shard {
     /// Puts the streams into the catalogue that are not offline; the others are there.
@@ -13,12 +13,12 @@ impl Shard {
     }
 
     /// A stream, if it is not offline.
-    pub(crate) fn stream_of_image(&self, id: LogId) -> Option<&Stream> {
+    pub(crate) fn stream_of_image(&self, id: StreamId) -> Option<&Stream> {
         self.streams.get(&id)
     }
 
     /// A stream, if anything of it can be read.
-    pub(crate) fn readable_stream(&mut self, id: LogId) -> Option<&mut Stream> {
+    pub(crate) fn readable_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
         let online = self.streams.get_mut(&id);
         online.or_else(|| self.offline.frozen(id))
     }

@@ -15,7 +15,7 @@ use crate::stream::dedup::{pack_id, unpack_ids};
 use crate::stream::removal::Removal;
 use crate::stream::settings::Settings;
 use crate::stream::{Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, Seq, ShardId};
+use crate::types::{LogRef, NanoTime, Seq, ShardId, StreamId};
 
 /// The prefix of the keys that hold [`StreamSnapshot`]s.
 pub const STREAM_PREFIX: &[u8] = b"stream/";
@@ -43,7 +43,7 @@ pub struct StoreSnapshot {
 /// A stream without its messages: what its log does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSnapshot {
-    /// Its log.
+    /// Its id.
     pub id: u64,
     /// Its account.
     pub account: String,
@@ -107,13 +107,13 @@ impl StreamSnapshot {
     ///
     /// # Errors
     /// [`Damaged`](crate::Kind::Damaged) if it makes no sense, is another log's, or of a shard that a stream of that id cannot be in.
-    pub fn read(json: &[u8], id: Option<LogId>) -> Result<Self> {
+    pub fn read(json: &[u8], id: Option<StreamId>) -> Result<Self> {
         let read: Self = crate::json::from_json(json)?;
         if id.is_some_and(|id| id.0 != read.id) {
-            return Err(Error::damaged(format!("it is that of log {}", LogId(read.id))));
+            return Err(Error::damaged(format!("it is that of log {}", StreamId(read.id))));
         }
-        if !read.shard.may_have(LogId(read.id)) {
-            let (id, shard) = (LogId(read.id), read.shard);
+        if !read.shard.may_have(StreamId(read.id)) {
+            let (id, shard) = (StreamId(read.id), read.shard);
             return Err(Error::damaged(format!(
                 "log {id} cannot be that of a stream of shard {shard}"
             )));
@@ -139,6 +139,14 @@ impl StreamSnapshot {
             check_number(number)?;
         }
         Ok(read)
+    }
+
+    /// Where its log is.
+    pub fn log(&self) -> LogRef {
+        LogRef {
+            backend: self.settings.backend,
+            id: StreamId(self.id).log(),
+        }
     }
 
     /// What to keep of a stream now.
@@ -172,26 +180,26 @@ impl StreamSnapshot {
 }
 
 /// The key of a stream's snapshot.
-pub fn stream_key(id: LogId) -> Bytes {
+pub fn stream_key(id: StreamId) -> Bytes {
     [STREAM_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
 /// The key of what a stream's newest message has for an id. In version 1, all ids of its window were there.
-pub fn dedup_key(id: LogId) -> Bytes {
+pub fn dedup_key(id: StreamId) -> Bytes {
     [DEDUP_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
 /// The key of what a stream has lost.
-pub fn ledger_key(id: LogId) -> Bytes {
+pub fn ledger_key(id: StreamId) -> Bytes {
     [LEDGER_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
 /// The prefix of the keys of the parts of a stream's window of message ids.
-fn parts_prefix(id: LogId) -> Bytes {
+fn parts_prefix(id: StreamId) -> Bytes {
     [DEDUP_PREFIX, id.to_string().as_bytes(), b"/"].concat().into()
 }
 
-fn part_key(id: LogId, number: u64) -> Bytes {
+fn part_key(id: StreamId, number: u64) -> Bytes {
     let number = format!("{number:016x}");
     [&parts_prefix(id)[..], number.as_bytes()].concat().into()
 }
@@ -217,7 +225,7 @@ pub(crate) fn dedup_writes(stream: &mut Stream, writes: &mut Vec<KvWrite>) {
 }
 
 /// Removes all that checkpoints have of the message ids of a stream.
-pub(crate) fn forget_dedup(kv: &dyn Kv, id: LogId, writes: &mut Vec<KvWrite>) -> Result<()> {
+pub(crate) fn forget_dedup(kv: &dyn Kv, id: StreamId, writes: &mut Vec<KvWrite>) -> Result<()> {
     writes.push((dedup_key(id), None));
     kv.scan(&parts_prefix(id), None, &mut |key, _| {
         writes.push((Bytes::copy_from_slice(key), None));

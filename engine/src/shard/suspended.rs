@@ -18,7 +18,7 @@ use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use crate::store::{ClosedLog, Environment, SKIPPED_IDS, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, NanoTime, Nanos, SECOND, ShardId};
+use crate::types::{NanoTime, Nanos, SECOND, ShardId, StreamId};
 
 /// How long such a shard waits before it is opened anew, the first time; twice as long each time after. Trying costs
 /// little, as it ends at the journal.
@@ -178,7 +178,7 @@ impl Shard {
             ControlFlow::Continue(())
         })?;
         for snapshot in snapshots.iter().filter(|snapshot| snapshot.shard == self.number) {
-            if !self.offline.contains(LogId(snapshot.id)) {
+            if !self.offline.contains(StreamId(snapshot.id)) {
                 let entry = self.entry_of(snapshot);
                 self.offline.suspend(entry, why, None, &self.env.catalogue);
             }
@@ -241,7 +241,7 @@ impl Shard {
     /// # Errors
     /// The shard is suspended, and the stream would be journaled, or may have the name of one that is not known; or no stream of it
     /// [may have](crate::ShardId::may_have) that id.
-    pub(super) fn check_creation(&self, id: LogId, journaled: bool) -> Result<()> {
+    pub(super) fn check_creation(&self, id: StreamId, journaled: bool) -> Result<()> {
         if !self.number.may_have(id) {
             let shard = self.number;
             return Err(Error::invalid(format!("no stream of shard {shard} may have log {id}")));

@@ -3,7 +3,7 @@
 use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Outlet};
 use crate::stream::SEARCH_LOOKS;
-use crate::types::{LogId, NanoTime, Nanos};
+use crate::types::{NanoTime, Nanos, StreamId};
 
 /// Bytes that consumers may be sent in one turn, so that a long replay does not hold up publishers.
 const DELIVER_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ pub(crate) struct Turn<'a> {
     /// Messages that removals may still look at.
     removals: usize,
     /// A removal of this stream has begun, and goes on in the next turn.
-    pub removing: Option<LogId>,
+    pub removing: Option<StreamId>,
     /// What ids are made of; never the same in two turns.
     entropy: u64,
 }

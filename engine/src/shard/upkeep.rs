@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::offline::contained;
 use crate::shard::{Input, Shard, ShardHandle};
-use crate::types::{LogId, NanoTime, Nanos, SECOND};
+use crate::types::{NanoTime, Nanos, SECOND, StreamId};
 
 /// Bytes that the upkeep of a shard's logs reads and writes in a second, at most, about.
 const RATE: u64 = 32 << 20;
@@ -30,7 +30,7 @@ struct Signs {
 }
 
 struct Running {
-    id: LogId,
+    id: StreamId,
     signs: Arc<Signs>,
     errand: Errand<Result<()>>,
 }
@@ -42,11 +42,11 @@ pub(super) struct Tending {
     /// Those of streams that were deleted, until they have noticed.
     ending: Vec<Errand<Result<()>>>,
     /// The stream that had its turn last.
-    last: Option<LogId>,
+    last: Option<StreamId>,
     /// When it was looked for something to do; `None` if that is due.
     looked: Option<NanoTime>,
     /// Streams for whose logs there was no room to give something back, and when they are looked at again.
-    postponed: BTreeMap<LogId, NanoTime>,
+    postponed: BTreeMap<StreamId, NanoTime>,
 }
 
 impl Tending {
@@ -63,7 +63,7 @@ impl Tending {
     }
 
     /// Breaks off what is under way for a stream, and waits until that is so.
-    pub fn stop_for(&mut self, id: LogId) {
+    pub fn stop_for(&mut self, id: StreamId) {
         if let Some(running) = self.running.take_if(|running| running.id == id) {
             running.signs.stop.store(true, Ordering::Release);
             drop(running.errand.wait());
@@ -71,7 +71,7 @@ impl Tending {
     }
 
     /// Breaks off what is under way for a stream whose log is about to be removed: nobody waits for it.
-    pub fn forget(&mut self, id: LogId) {
+    pub fn forget(&mut self, id: StreamId) {
         self.ending.retain(|errand| !errand.is_over());
         if let Some(running) = self.running.take_if(|running| running.id == id) {
             running.signs.stop.store(true, Ordering::Release);
@@ -105,9 +105,9 @@ impl Shard {
             }
             waits
         });
-        let last = self.tending.last.unwrap_or(LogId(0));
-        let untidy = |(id, stream): (&LogId, &crate::stream::Stream)| stream.untidy.then_some(*id);
-        let behind: Vec<LogId> = self
+        let last = self.tending.last.unwrap_or(StreamId(0));
+        let untidy = |(id, stream): (&StreamId, &crate::stream::Stream)| stream.untidy.then_some(*id);
+        let behind: Vec<StreamId> = self
             .streams
             .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
             .chain(self.streams.range(..=last))
@@ -142,7 +142,7 @@ impl Shard {
         }
     }
 
-    fn tend_beside(&mut self, id: LogId, work: Box<dyn Upkeep>, handle: &ShardHandle) {
+    fn tend_beside(&mut self, id: StreamId, work: Box<dyn Upkeep>, handle: &ShardHandle) {
         let signs = Arc::new(Signs::default());
         let bytes = Arc::new(AtomicU64::new(0));
         let mut work = Some(work);

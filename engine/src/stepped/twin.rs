@@ -21,7 +21,7 @@ use crate::shard::{InTurn, Runner, Shard};
 use crate::store::{Environment, OpenBackend, StoreOptions, local_shards};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{Entry, LogId, NanoTime, Record, Seq, ShardId};
+use crate::types::{Entry, NanoTime, Record, Seq, ShardId, StreamId};
 
 /// Differences that are told of one comparison.
 const TOLD: usize = 8;
@@ -31,7 +31,7 @@ const NEVER: u64 = u64::MAX;
 /// The streams of a store once more.
 pub struct Twin {
     env: Arc<Environment>,
-    streams: BTreeMap<LogId, Stream>,
+    streams: BTreeMap<StreamId, Stream>,
     /// Of each shard, the last record of its journal that this has, and how often the shard had been opened then.
     seen: BTreeMap<ShardId, (Seq, u64)>,
 }
@@ -146,9 +146,9 @@ impl Twin {
     }
 
     /// Fills a log with what a stream's log has.
-    fn copy_log(&self, id: LogId, stream: &Stream) -> Result<()> {
+    fn copy_log(&self, id: StreamId, stream: &Stream) -> Result<()> {
         let backend = self.env.backend(stream.messages.settings.backend)?;
-        let (mut log, _) = backend.open(id, &crate::backend::LogOptions::default())?;
+        let (mut log, _) = backend.open(id.log(), &crate::backend::LogOptions::default())?;
         let mut entries: Vec<Entry> = Vec::new();
         let reader = stream.messages.reader();
         reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
@@ -237,19 +237,19 @@ impl Twin {
         Ok(())
     }
 
-    fn remove(&mut self, id: LogId) -> Result<()> {
+    fn remove(&mut self, id: StreamId) -> Result<()> {
         let Some(stream) = self.streams.remove(&id) else {
             return Ok(());
         };
         let settings = stream.messages.settings;
         drop(stream);
-        crate::store::remove_log(self.env.backend(settings.backend)?.as_ref(), id, &settings)
+        crate::store::remove_log(self.env.backend(settings.backend)?.as_ref(), id.log(), &settings)
     }
 
     fn forget_shard(&mut self, number: ShardId) -> Result<()> {
         let shards = self.local();
         let of = |stream: &Stream| crate::store::shard_for(stream.account(), stream.name(), shards);
-        let ids: Vec<LogId> = self
+        let ids: Vec<StreamId> = self
             .streams
             .iter()
             .filter(|(_, stream)| of(stream) == number)
@@ -294,7 +294,7 @@ impl Twin {
         shard: &mut Shard,
         whole: bool,
         told: &mut Vec<String>,
-        known: &mut Vec<LogId>,
+        known: &mut Vec<StreamId>,
     ) -> Result<()> {
         let now = (self.env.clock)();
         let catalogue = shard.catalogue().clone();

@@ -2,7 +2,7 @@
 //!
 //! Such a shard is not opened with the store, which only knows that there is one: its journal, its streams' logs and what checkpoints have
 //! of these are left alone until it is added again. The ids of its streams are not the store's own to give
-//! ([`LogId::is_local`]), so that nothing of it ever moves those.
+//! ([`StreamId::is_local`](crate::StreamId::is_local)), so that nothing of it ever moves those.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ impl Store {
             let env = self.env.upgrade();
             let removed = env.map_or(Ok(()), |env| {
                 let backend = env.backend(entry.settings.backend)?;
-                remove_log(backend.as_ref(), entry.id, &entry.settings)
+                remove_log(backend.as_ref(), entry.id.log(), &entry.settings)
             });
             if let Err(error) = removed {
                 tracing::error!(log = %entry.id, "removing the log of a stream in memory: {error}");

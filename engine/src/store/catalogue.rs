@@ -15,7 +15,7 @@ use crate::store::StreamStats;
 use crate::store::reservation::Waiting;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Stream, StreamConfig};
-use crate::types::{LogId, NanoTime, ShardId};
+use crate::types::{LogRef, NanoTime, ShardId, StreamId};
 use crate::words;
 
 /// The first log id that is not a journal's.
@@ -33,8 +33,8 @@ const TROUBLE_BYTES: usize = 512;
 /// A stream as the catalogue has it.
 #[derive(Clone, Debug)]
 pub struct StreamEntry {
-    /// Its log.
-    pub id: LogId,
+    /// Its id.
+    pub id: StreamId,
     /// The shard it belongs to.
     pub shard: ShardId,
     /// Its account.
@@ -56,6 +56,14 @@ pub struct StreamEntry {
 }
 
 impl StreamEntry {
+    /// Its log, where its messages are now.
+    pub fn log(&self) -> LogRef {
+        LogRef {
+            backend: self.settings.backend,
+            id: self.id.log(),
+        }
+    }
+
     pub(crate) fn of(stream: &Stream, shard: ShardId) -> Self {
         Self {
             id: stream.id(),
@@ -86,7 +94,7 @@ pub struct MoveSeen {
 }
 
 impl Placed for Arc<StreamEntry> {
-    fn id(&self) -> LogId {
+    fn id(&self) -> StreamId {
         self.id
     }
 
@@ -120,7 +128,7 @@ pub struct Catalogue {
     /// What a backend cannot do, and why.
     impaired: RwLock<BTreeMap<BackendKind, String>>,
     /// Streams that go over to another backend, or could not.
-    moves: RwLock<BTreeMap<LogId, MoveSeen>>,
+    moves: RwLock<BTreeMap<StreamId, MoveSeen>>,
     findings: RwLock<BTreeMap<String, Finding>>,
     /// Findings that are settled, and whether this start found them again.
     pub(super) settled: Mutex<BTreeMap<String, bool>>,
@@ -190,11 +198,11 @@ impl Catalogue {
     }
 
     /// How far a stream is that goes over to another backend; `None` if it has not begun, or is there.
-    pub fn moving(&self, id: LogId) -> Option<MoveSeen> {
+    pub fn moving(&self, id: StreamId) -> Option<MoveSeen> {
         self.moves.read().get(&id).cloned()
     }
 
-    pub(crate) fn set_moving(&self, id: LogId, seen: Option<MoveSeen>) {
+    pub(crate) fn set_moving(&self, id: StreamId, seen: Option<MoveSeen>) {
         match seen {
             Some(seen) => self.moves.write().insert(id, seen),
             None => self.moves.write().remove(&id),
@@ -308,7 +316,7 @@ impl Catalogue {
         }
     }
 
-    pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
+    pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: StreamId) {
         let gone = self.streams.write().apply(Command::Gone { account, name, id });
         if let Outcome::Told(Some(removed)) = gone {
             removed.stats.release();
@@ -317,7 +325,7 @@ impl Catalogue {
     }
 
     /// An id was used: it is never given out again. Those that others give out count for nothing.
-    pub(crate) fn seen(&self, id: LogId) {
+    pub(crate) fn seen(&self, id: StreamId) {
         if id.is_local() {
             self.last_id.fetch_max(id.0, Ordering::Relaxed);
         }
@@ -338,7 +346,7 @@ impl Catalogue {
     }
 
     /// The stream with that log.
-    pub fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
+    pub fn by_id(&self, id: StreamId) -> Option<Arc<StreamEntry>> {
         let streams = self.streams.read();
         streams.all().find(|entry| entry.id == id).cloned()
     }
@@ -355,9 +363,9 @@ impl Catalogue {
         (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
     }
 
-    pub(super) fn allocate(&self) -> LogId {
+    pub(super) fn allocate(&self) -> StreamId {
         self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
-        LogId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+        StreamId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 

@@ -208,7 +208,7 @@ impl Environment {
         let backend = (self.open)(kind)?;
         // Whatever the catalogue has lost: a log that is there has its id for itself.
         for id in backend.list()? {
-            self.catalogue.seen(id);
+            self.catalogue.seen(id.stream());
         }
         if !self.is_reading() {
             let impaired = backend.impaired();
@@ -347,7 +347,7 @@ impl Environment {
     /// If it cannot be made.
     pub fn new_log(&self, who: &Identity) -> Result<Box<dyn Log>> {
         let options = self.log_options(who, KnownLog::default());
-        let (log, _) = self.backend(who.settings.backend)?.open(who.id, &options)?;
+        let (log, _) = self.backend(who.settings.backend)?.open(who.id.log(), &options)?;
         Ok(log)
     }
 
@@ -358,7 +358,7 @@ impl Environment {
     pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
         let backend = self.backend(who.settings.backend)?;
         let existing = log.existing;
-        let opened = backend.open(who.id, &self.log_options(&who, log));
+        let opened = backend.open(who.id.log(), &self.log_options(&who, log));
         let (log, recovery) = match &self.reading {
             Some(reading) => ReadLog::of(opened, existing, &reading.why)?,
             None => opened?,

@@ -67,13 +67,13 @@ impl Opening<'_> {
                 },
             };
             let kv = self.backend.kv();
-            match Index::paged(kv, self.who.id, reader.clone(), records, PAGED_CACHE_BYTES) {
+            match Index::paged(kv, self.who.id.log(), reader.clone(), records, PAGED_CACHE_BYTES) {
                 // It is still to be built, and here nothing is written: as long as it is only read, memory does.
                 Err(error) if error.kind == Kind::Unsupported && self.reading => {}
                 opened => return opened,
             }
         }
-        let mut kept = self.backend.kept_index(self.who.id).unwrap_or_else(|error| {
+        let mut kept = self.backend.kept_index(self.who.id.log()).unwrap_or_else(|error| {
             tracing::warn!(stream = %self.who.name, "what is kept of its index: {error}");
             None
         });
@@ -103,7 +103,7 @@ impl Opening<'_> {
             if !self.reading {
                 tracing::info!(stream = %self.who.name, "what is kept of its index does not fit its log: it is built anew");
                 // Before the log changes: what does not fit now might seem to fit then.
-                if let Err(error) = self.backend.forget_index(self.who.id) {
+                if let Err(error) = self.backend.forget_index(self.who.id.log()) {
                     tracing::warn!(stream = %self.who.name, "what is kept of its index: {error}");
                     kept = None;
                 }

@@ -26,7 +26,7 @@ use crate::stream::ledger::Ledger;
 use crate::stream::message::{self, Marks};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{NanoTime, Seq, StreamId};
 use staged::Staged;
 pub(crate) use staged::TurnNumber;
 
@@ -64,7 +64,7 @@ pub(crate) struct Removed {
 /// The messages of a stream. Changes are seen at once by reads through it; they go to the log when their turn is committed
 /// ([`Messages::land`]).
 pub(crate) struct Messages {
-    pub id: LogId,
+    pub id: StreamId,
     pub account: Arc<str>,
     pub name: Arc<str>,
     pub config: StreamConfig,
@@ -133,7 +133,7 @@ pub(crate) struct Messages {
 
 /// What [`Messages::open`] needs to know.
 pub(crate) struct Identity {
-    pub id: LogId,
+    pub id: StreamId,
     pub account: Arc<str>,
     pub name: Arc<str>,
     pub config: StreamConfig,

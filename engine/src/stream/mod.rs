@@ -81,7 +81,7 @@ use crate::shard::emit::{Emit, Event};
 use crate::shard::fetching::Cold;
 use crate::shard::turn::Turn;
 use crate::store::{Shown, StreamStats};
-use crate::types::{LogId, NanoTime, Nanos, Seq};
+use crate::types::{NanoTime, Nanos, Seq, StreamId};
 use atomic::AtomicBatches;
 use fast::FastBatches;
 use rewrite::Rewrites;
@@ -205,7 +205,7 @@ impl Stream {
     }
 
     /// The log that holds its messages.
-    pub fn id(&self) -> LogId {
+    pub fn id(&self) -> StreamId {
         self.messages.id
     }
 

@@ -13,7 +13,7 @@ use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::identity;
 use weir_engine::stream::validate::ServerLimits;
-use weir_engine::{LogId, NanoTime};
+use weir_engine::{NanoTime, StreamId};
 use weir_wire::headers::{self, HeaderBuf};
 
 use super::call::{Call, Target};
@@ -162,7 +162,7 @@ fn address(target: Target<'_>, stream_name: &str, config: &mut ConsumerConfig) -
 /// in one turn.
 fn create_or_update(
     shard: &mut InTurn<'_, '_>,
-    id: LogId,
+    id: StreamId,
     mut config: ConsumerConfig,
     action: Action,
     limits: &ServerLimits,
@@ -252,7 +252,7 @@ async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<Co
 /// that are not there are left out.
 pub(super) fn describe_some(
     shard: &mut InTurn<'_, '_>,
-    id: LogId,
+    id: StreamId,
     names: &mut VecDeque<Arc<str>>,
 ) -> Vec<ConsumerInfo> {
     let (mut some, mut left) = (Vec::new(), DESCRIBED);

@@ -11,7 +11,7 @@ use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stream, Unread};
-use weir_engine::{Kind, LogId, Seq};
+use weir_engine::{Kind, Seq, StreamId};
 use weir_wire::headers::{HeaderBuf, scrub};
 
 use super::at_once::{self, LOOKED_FOR, Seen};
@@ -239,7 +239,7 @@ async fn find_again(js: &Arc<JetStream>, next: &Waiting, get: &Get, mut begun: O
 /// one, the search that has begun.
 fn find_some(
     shard: &mut InTurn<'_, '_>,
-    gets: &[(LogId, Get)],
+    gets: &[(StreamId, Get)],
     mut begun: Option<Search>,
 ) -> (Vec<Looked>, Option<Search>) {
     let (mut looked, mut bytes) = (Vec::with_capacity(gets.len()), 0);

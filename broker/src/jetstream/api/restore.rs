@@ -21,7 +21,7 @@ use weir_engine::store::Intent;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::validate_restored;
 use weir_engine::stream::{Storage, StreamConfig};
-use weir_engine::{LogId, Rejection, ShardId, reject};
+use weir_engine::{Rejection, ShardId, StreamId, reject};
 
 use super::account::Usage;
 use super::call::Call;
@@ -76,7 +76,7 @@ impl Service for Chunks {
 struct Restore {
     js: Arc<JetStream>,
     request: ApiRequest,
-    id: LogId,
+    id: StreamId,
     shard: ShardId,
     settings: Settings,
     plan: Plan,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_engine::consumer::{ConsumerInfo, Standing};
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
-use weir_engine::{LogId, NanoTime, Result, Seq};
+use weir_engine::{NanoTime, Result, Seq, StreamId};
 
 use super::account::Usage;
 use crate::jetstream::{JetStream, now};
@@ -105,7 +105,7 @@ fn look(js: &JetStream, most: usize, series: &mut StreamSeries) -> Result<()> {
     Ok(())
 }
 
-fn consumers(shard: &mut InTurn<'_, '_>, id: LogId, names: Vec<Arc<str>>) -> Vec<ConsumerSeries> {
+fn consumers(shard: &mut InTurn<'_, '_>, id: StreamId, names: Vec<Arc<str>>) -> Vec<ConsumerSeries> {
     let now = now();
     names
         .into_iter()

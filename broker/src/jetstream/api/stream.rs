@@ -544,7 +544,7 @@ pub(super) async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> R
     Ok(compose(js, entry, state))
 }
 
-fn state_of(shard: &mut InTurn<'_, '_>, id: weir_engine::LogId) -> weir_engine::Result<State> {
+fn state_of(shard: &mut InTurn<'_, '_>, id: weir_engine::StreamId) -> weir_engine::Result<State> {
     let stream = shard.stream(id)?;
     Ok(State::of(&stream.state()?, stream.consumer_count()))
 }

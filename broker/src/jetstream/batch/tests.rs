@@ -1,12 +1,12 @@
 use super::*;
 use crate::interest::Chunk;
 
-const A: LogId = LogId(256);
-const B: LogId = LogId(257);
+const A: StreamId = StreamId(256);
+const B: StreamId = StreamId(257);
 
 /// Keeps messages of so many bytes, each of its stream, from one read chunk of 64 KiB; answers whether each is still a part
 /// of the chunk when the batch is handed over.
-fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
+fn shared_after(messages: &[(StreamId, usize)]) -> Vec<bool> {
     let read: Bytes = vec![b'x'; 64 << 10].into();
     let chunk = Chunk {
         bytes: &read,
@@ -70,7 +70,7 @@ fn a_stream_shares_the_chunk_that_is_mostly_its_own() {
 fn a_stream_that_listens_twice_takes_a_message_once() {
     let mut batch = Batch::default();
     for message in 1..3 {
-        assert!(batch.takes(message, LogId(7)));
-        assert!(!batch.takes(message, LogId(7)), "taken already");
+        assert!(batch.takes(message, StreamId(7)));
+        assert!(!batch.takes(message, StreamId(7)), "taken already");
     }
 }

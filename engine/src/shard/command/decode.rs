@@ -10,12 +10,12 @@ impl Command {
     ///
     /// # Errors
     /// [`Damaged`](crate::Kind::Damaged) if it is not a command of ours.
-    pub fn decode(time: NanoTime, head: &Bytes, body: &Bytes) -> Result<(LogId, Self)> {
+    pub fn decode(time: NanoTime, head: &Bytes, body: &Bytes) -> Result<(StreamId, Self)> {
         Self::parse(time, head, body)
             .ok_or_else(|| Error::damaged(format!("a journal record of kind {:?} makes no sense", head.first())))
     }
 
-    fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(LogId, Self)> {
+    fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(StreamId, Self)> {
         let kind = *head.first()?;
         let moved = kind & MOVED != 0;
         let stream: [u8; 8] = head.get(1..9)?.try_into().ok()?;
@@ -102,14 +102,14 @@ impl Command {
             },
             false => command,
         };
-        Some((LogId(u64::from_le_bytes(stream)), command))
+        Some((StreamId(u64::from_le_bytes(stream)), command))
     }
 }
 
 /// The stream that a journal record is about, by its head.
-pub(in crate::shard) fn stream_of(head: &[u8]) -> Option<LogId> {
+pub(in crate::shard) fn stream_of(head: &[u8]) -> Option<StreamId> {
     let stream: [u8; 8] = head.get(1..9)?.try_into().ok()?;
-    Some(LogId(u64::from_le_bytes(stream)))
+    Some(StreamId(u64::from_le_bytes(stream)))
 }
 
 /// The head of a journal record that is written once more, if it had that number before.

@@ -58,7 +58,7 @@ impl Commands {
     }
 
     /// A message was stored.
-    pub fn publish(&mut self, stream: LogId, seq: Seq, time: NanoTime, head: &[u8], body: Bytes) {
+    pub fn publish(&mut self, stream: StreamId, seq: Seq, time: NanoTime, head: &[u8], body: Bytes) {
         self.begin(PUBLISH, stream);
         put(&mut self.heads, seq);
         self.heads.extend_from_slice(head);
@@ -66,7 +66,7 @@ impl Commands {
     }
 
     /// Messages went away.
-    pub fn remove(&mut self, stream: LogId, now: NanoTime, first: Seq, seqs: &[Seq]) {
+    pub fn remove(&mut self, stream: StreamId, now: NanoTime, first: Seq, seqs: &[Seq]) {
         let mut body = Vec::with_capacity(8 + seqs.len() * 2);
         let mut sorted = seqs.to_vec();
         sorted.sort_unstable();
@@ -77,52 +77,52 @@ impl Commands {
     }
 
     /// The last sequence is at least this.
-    pub fn raise(&mut self, stream: LogId, now: NanoTime, last: Seq, id: Bytes) {
+    pub fn raise(&mut self, stream: StreamId, now: NanoTime, last: Seq, id: Bytes) {
         self.begin(RAISE, stream);
         put(&mut self.heads, last);
         self.end(now, id);
     }
 
     /// The stream was made.
-    pub fn create_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+    pub fn create_stream(&mut self, stream: StreamId, now: NanoTime, json: Bytes) {
         self.begin(CREATE_STREAM, stream);
         self.end(now, json);
     }
 
     /// The stream's configuration was changed.
-    pub fn update_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+    pub fn update_stream(&mut self, stream: StreamId, now: NanoTime, json: Bytes) {
         self.begin(UPDATE_STREAM, stream);
         self.end(now, json);
     }
 
     /// The stream was deleted.
-    pub fn delete_stream(&mut self, stream: LogId, now: NanoTime) {
+    pub fn delete_stream(&mut self, stream: StreamId, now: NanoTime) {
         self.begin(DELETE_STREAM, stream);
         self.end(now, Bytes::new());
     }
 
     /// A consumer was made.
-    pub fn create_consumer(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+    pub fn create_consumer(&mut self, stream: StreamId, now: NanoTime, json: Bytes) {
         self.begin(CREATE_CONSUMER, stream);
         self.end(now, json);
     }
 
     /// A consumer's configuration was changed.
-    pub fn update_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, json: Bytes) {
+    pub fn update_consumer(&mut self, stream: StreamId, now: NanoTime, consumer: u64, json: Bytes) {
         self.begin(UPDATE_CONSUMER, stream);
         put(&mut self.heads, consumer);
         self.end(now, json);
     }
 
     /// A consumer was deleted.
-    pub fn delete_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64) {
+    pub fn delete_consumer(&mut self, stream: StreamId, now: NanoTime, consumer: u64) {
         self.begin(DELETE_CONSUMER, stream);
         put(&mut self.heads, consumer);
         self.end(now, Bytes::new());
     }
 
     /// Messages were sent to a consumer.
-    pub fn delivered(&mut self, stream: LogId, now: NanoTime, consumer: u64, first_delivery: u64, seqs: &[Seq]) {
+    pub fn delivered(&mut self, stream: StreamId, now: NanoTime, consumer: u64, first_delivery: u64, seqs: &[Seq]) {
         let mut body = Vec::with_capacity(8 + seqs.len() * 2);
         put_deltas(&mut body, seqs);
         self.begin(DELIVERED, stream);
@@ -132,7 +132,7 @@ impl Commands {
     }
 
     /// Messages are done with for a consumer.
-    pub fn acked(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+    pub fn acked(&mut self, stream: StreamId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
         let mut body = Vec::with_capacity(8 + seqs.len() * 2);
         put_deltas(&mut body, seqs);
         self.begin(ACKED, stream);
@@ -141,21 +141,21 @@ impl Commands {
     }
 
     /// The next `count` commands count only all together.
-    pub fn together(&mut self, stream: LogId, now: NanoTime, count: u64) {
+    pub fn together(&mut self, stream: StreamId, now: NanoTime, count: u64) {
         self.begin(TOGETHER, stream);
         put(&mut self.heads, count);
         self.end(now, Bytes::new());
     }
 
     /// A source was copied up to a sequence there.
-    pub fn copied(&mut self, stream: LogId, now: NanoTime, through: Seq, key: Bytes) {
+    pub fn copied(&mut self, stream: StreamId, now: NanoTime, through: Seq, key: Bytes) {
         self.begin(COPIED, stream);
         put(&mut self.heads, through);
         self.end(now, key);
     }
 
     /// The waits for acknowledgements began anew.
-    pub fn deferred(&mut self, stream: LogId, now: NanoTime, consumer: u64, waits: &[(Seq, NanoTime)]) {
+    pub fn deferred(&mut self, stream: StreamId, now: NanoTime, consumer: u64, waits: &[(Seq, NanoTime)]) {
         // First all sequences, then all times.
         let mut body = Vec::with_capacity(waits.len() * 8);
         let seqs: Vec<Seq> = waits.iter().map(|(seq, _)| *seq).collect();
@@ -168,7 +168,7 @@ impl Commands {
     }
 
     /// Messages were sent to a consumer as often as they may be.
-    pub fn given_up(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+    pub fn given_up(&mut self, stream: StreamId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
         let mut body = Vec::with_capacity(8 + seqs.len() * 2);
         put_deltas(&mut body, seqs);
         self.begin(GIVEN_UP, stream);
@@ -177,7 +177,7 @@ impl Commands {
     }
 
     /// A consumer began anew.
-    pub fn reset_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, seq: Seq) {
+    pub fn reset_consumer(&mut self, stream: StreamId, now: NanoTime, consumer: u64, seq: Seq) {
         self.begin(RESET_CONSUMER, stream);
         put(&mut self.heads, consumer);
         put(&mut self.heads, seq);
@@ -185,7 +185,7 @@ impl Commands {
     }
 
     /// A consumer stands elsewhere after messages were purged.
-    pub fn placed(&mut self, stream: LogId, now: NanoTime, consumer: u64, place: Place, gone: &[Seq]) {
+    pub fn placed(&mut self, stream: StreamId, now: NanoTime, consumer: u64, place: Place, gone: &[Seq]) {
         let mut body = Vec::with_capacity(8 + gone.len() * 2);
         put_deltas(&mut body, gone);
         self.begin(PLACED, stream);
@@ -208,12 +208,12 @@ impl Commands {
     }
 
     /// These removals are under way.
-    pub fn removing(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+    pub fn removing(&mut self, stream: StreamId, now: NanoTime, json: Bytes) {
         self.begin(REMOVING, stream);
         self.end(now, json);
     }
 
-    fn begin(&mut self, kind: u8, stream: LogId) {
+    fn begin(&mut self, kind: u8, stream: StreamId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
     }

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn what_is_moved_says_the_same_and_where_it_was() {
-    let id = LogId(77);
+    let id = StreamId(77);
     let mut commands = Commands::default();
     commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
     commands.delete_consumer(id, 6, 3);
@@ -24,7 +24,7 @@ fn what_is_moved_says_the_same_and_where_it_was() {
 
 #[test]
 fn every_command_reads_back() {
-    let id = LogId(77);
+    let id = StreamId(77);
     let mut commands = Commands::default();
     commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
     commands.remove(id, 6, 10, &[30, 12, u64::MAX]);

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn only_so_much_waits() {
     let publish = |body: &'static str| Input::Publish {
-        stream: LogId(1),
+        stream: StreamId(1),
         subject: Bytes::from_static(b"a"),
         headers_len: 0,
         body: Bytes::from_static(body.as_bytes()),
@@ -25,7 +25,7 @@ fn only_so_much_waits() {
     assert!(handle.submit(three()).is_ok());
     assert!(matches!(handle.submit(three()), Err(Refused::Busy(refused)) if refused.len() == 3));
     // What must not be lost goes in.
-    handle.wake(LogId(1), Bytes::from_static(b"c"));
+    handle.wake(StreamId(1), Bytes::from_static(b"c"));
     take(2);
     let large =
         publish("................................................................................................");
@@ -53,7 +53,7 @@ fn only_what_may_change_something_keeps_others_from_looking() {
     assert!(!handle.is_idle());
     assert_eq!(take(), 2);
     assert!(handle.is_idle() && handle.waiting().0 == 0);
-    handle.wake(LogId(1), Bytes::from_static(b"c"));
+    handle.wake(StreamId(1), Bytes::from_static(b"c"));
     assert!(!handle.is_idle());
     assert_eq!(take(), 1);
     assert!(handle.is_idle());

@@ -8,7 +8,7 @@ fn offline(pools: &Pools, n: u64) -> StreamEntry {
     let config = StreamConfig::default();
     let settings = Settings::of(&config, &Defaults::default()).unwrap();
     StreamEntry {
-        id: LogId(FIRST_STREAM_ID + n),
+        id: StreamId(FIRST_STREAM_ID + n),
         shard: crate::ShardId(0),
         account: "$G".into(),
         name: format!("S{n}").into(),
@@ -76,12 +76,12 @@ fn what_streams_have_lost_is_counted() {
 #[test]
 fn ids_that_others_give_are_none_of_the_stores() {
     let catalogue = Catalogue::default();
-    for id in [LogId::FIRST_GIVEN.0, u64::MAX] {
-        catalogue.seen(LogId(id));
+    for id in [StreamId::FIRST_GIVEN.0, u64::MAX] {
+        catalogue.seen(StreamId(id));
     }
     catalogue.hide_ids(crate::ShardId::FIRST_ADDED, SKIPPED_IDS);
     catalogue.skip_hidden_ids();
-    assert_eq!(catalogue.allocate(), LogId(FIRST_STREAM_ID));
-    catalogue.seen(LogId(1000));
-    assert_eq!(catalogue.allocate(), LogId(1001));
+    assert_eq!(catalogue.allocate(), StreamId(FIRST_STREAM_ID));
+    catalogue.seen(StreamId(1000));
+    assert_eq!(catalogue.allocate(), StreamId(1001));
 }
