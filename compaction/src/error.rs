@@ -344,7 +344,7 @@ impl Error {
                 Kind::Unsupported => "take a `weir` that was built with that",
                 Kind::Locked => "give the key that it is encrypted with: --key-file FILE, or in the variable WEIR_KEY",
                 Kind::Rejected | Kind::Invalid => "name something else, or change it, and run the command again",
-                Kind::Io | Kind::Closed | Kind::Busy => {
+                Kind::Io | Kind::Closed | Kind::Busy | Kind::NotLeading => {
                     "see whether this user may read and write there, and what the system's log says of its disk"
                 }
             },

@@ -26,6 +26,8 @@ pub enum Kind {
     Full,
     /// The store is encrypted, and no key that was given opens it; or it is not, and one was given. Nothing was changed. Give the right one.
     Locked,
+    /// Another replica decides now. What was asked may still come to be, or never: ask that one.
+    NotLeading,
 }
 
 impl Kind {
@@ -34,9 +36,14 @@ impl Kind {
     pub(crate) fn breaks_stream(self) -> bool {
         match self {
             Self::Poisoned | Self::Closed | Self::Invalid => true,
-            Self::Rejected | Self::Unsupported | Self::Damaged | Self::Io | Self::Busy | Self::Full | Self::Locked => {
-                false
-            }
+            Self::Rejected
+            | Self::Unsupported
+            | Self::Damaged
+            | Self::Io
+            | Self::Busy
+            | Self::Full
+            | Self::Locked
+            | Self::NotLeading => false,
         }
     }
 }

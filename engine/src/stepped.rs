@@ -1,6 +1,7 @@
 //! A store whose shards run when they are told to, all on the caller's thread, so that a simulation decides what happens
 //! in which order and can repeat it. For tests: nothing here waits, and a call that waits for a shard would wait for ever.
 
+mod group;
 mod twin;
 
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use crate::error::Result;
 use crate::scrub::{ScrubStatus, Scrubber};
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
-use crate::shard::{Input, Runner};
+use crate::shard::{Input, Role, Runner};
 use crate::store::{Environment, OpenBackend, Runners, Store, StoreOptions};
 use crate::types::ShardId;
 
+pub use group::{Group, Replica};
 pub use twin::Twin;
 
 /// The store. Dropping it is what a killed process leaves: nothing more is written.
@@ -37,8 +39,18 @@ impl SteppedStore {
         options: StoreOptions,
         outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
     ) -> Result<Self> {
+        Self::open_as(open, options, outlet, Role::Alone)
+    }
+
+    /// Opens it with shards of that role.
+    fn open_as(
+        open: OpenBackend,
+        options: StoreOptions,
+        outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
+        role: Role,
+    ) -> Result<Self> {
         let scrub = options.scrub;
-        let (store, runners, env) = Store::prepare(open, options, outlet, Errands::stepped())?;
+        let (store, runners, env) = Store::prepare(open, options, outlet, Errands::stepped(), role)?;
         let scrubbed: Arc<Mutex<ScrubStatus>> = Arc::default();
         let scrubber = scrub
             .map(|options| Scrubber::new(env.clone(), store.ways(), options, scrubbed.clone(), Box::new(|_| true)));

@@ -28,7 +28,7 @@ use crate::shard::adopt::Adopted;
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
-use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
+use crate::shard::{Input, QueueLimits, Role, Runner, Shard, ShardHandle};
 use crate::stream::BatchLimits;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogRef, NanoTime, ShardId, StreamId};
@@ -193,7 +193,7 @@ impl Store {
         outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
     ) -> Result<Self> {
         let scrub = options.scrub.filter(|_| !options.still);
-        let (mut store, runners, env) = Self::prepare(open, options, outlet, Errands::default())?;
+        let (mut store, runners, env) = Self::prepare(open, options, outlet, Errands::default(), Role::Alone)?;
         for (number, runner) in runners {
             let thread = spawn(number, runner, &store.catalogue)?;
             store.threads.lock().insert(number, thread);
@@ -216,6 +216,7 @@ impl Store {
         options: StoreOptions,
         mut outlet: impl FnMut(ShardId) -> Box<dyn Outlet>,
         errands: Errands,
+        role: Role,
     ) -> Result<(Self, Runners, Arc<Environment>)> {
         if !(1..=SHARDS_MAX).contains(&options.shards) {
             return Err(Error::invalid(format!(
@@ -236,7 +237,7 @@ impl Store {
         let now = (env.clock)();
         let local = local_shards(shard_count(&env, wished)?);
         take_findings(&env, now)?;
-        let mut opened = open_shards(&local, &env, now)?;
+        let mut opened = open_shards(&local, &env, role, now)?;
         catalogue.skip_hidden_ids();
         if !opened.values().any(Shard::is_suspended) {
             forget_settled(&env)?;
@@ -414,8 +415,13 @@ fn spawn(number: ShardId, runner: Runner, catalogue: &Arc<Catalogue>) -> Result<
 }
 
 /// Opens the shards, side by side: each reads the logs of its streams.
-fn open_shards(which: &[ShardId], env: &Arc<Environment>, now: NanoTime) -> Result<BTreeMap<ShardId, Shard>> {
-    let open = |id| Ok((id, Shard::open_or_suspend(id, env, now)?));
+fn open_shards(
+    which: &[ShardId],
+    env: &Arc<Environment>,
+    role: Role,
+    now: NanoTime,
+) -> Result<BTreeMap<ShardId, Shard>> {
+    let open = |id| Ok((id, Shard::open_or_suspend(id, env, role, now)?));
     if which.len() == 1 || env.errands.are_stepped() {
         return which.iter().copied().map(open).collect();
     }

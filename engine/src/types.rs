@@ -165,6 +165,19 @@ impl Record<'_> {
     pub const BODY_STORED_MAX: usize = Self::BODY_MAX + (128 << 10);
 }
 
+#[cfg(feature = "conformance")]
+impl Record<'_> {
+    /// A copy of it.
+    pub(crate) fn to_entry(self) -> Entry {
+        Entry {
+            seq: self.seq,
+            time: self.time,
+            head: Bytes::copy_from_slice(self.head),
+            body: Bytes::copy_from_slice(self.body),
+        }
+    }
+}
+
 /// A record as it is read: the bytes own a piece of the mapping or a reference count, so keeping them costs no copy
 /// where the backend allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +190,18 @@ pub struct Entry {
     pub head: Bytes,
     /// The record's body.
     pub body: Bytes,
+}
+
+impl Entry {
+    /// The record, to be written.
+    pub fn as_record(&self) -> Record<'_> {
+        Record {
+            seq: self.seq,
+            time: self.time,
+            head: &self.head,
+            body: &self.body,
+        }
+    }
 }
 
 /// A record as a scan lends it.

@@ -12,6 +12,7 @@
 mod flights;
 mod named;
 mod oracle;
+mod replicas;
 mod rot;
 #[path = "../support/mod.rs"]
 mod support;

@@ -16,6 +16,7 @@ use weir_engine::stream::{Discard, Purge, Retention, Storage, StreamConfig};
 use weir_engine::{MILLISECOND, Result, SECOND, SEQ_LIMIT, Seq, ShardId, StreamId};
 
 use crate::oracle::{Body, Is, Known, Takes};
+use crate::replicas::Replicas;
 use crate::support::{ACCOUNT, Random};
 use crate::world::{Said, World, any_seq, is_refusal};
 
@@ -712,6 +713,9 @@ impl Simulation {
                     }
                 }
             }
+        }
+        if self.world.group.as_mut().is_some_and(Replicas::has_changed_leader) {
+            self.restarted(false);
         }
     }
 

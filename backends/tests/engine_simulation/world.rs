@@ -20,6 +20,7 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
 use weir_engine::{Backend, NanoTime, Nanos, Result, SECOND, Seq, ShardId, StreamId};
 
+use crate::replicas::Replicas;
 use crate::support::Random;
 
 /// Steps in which everything that has begun must come to its end.
@@ -56,7 +57,7 @@ pub struct Look {
 
 /// What was said, to which request, and when.
 #[derive(Clone)]
-struct Log {
+pub struct Log {
     said: Arc<Mutex<Vec<(u64, NanoTime, Said)>>>,
     clock: Arc<AtomicI64>,
 }
@@ -101,6 +102,8 @@ pub struct World {
     clock: Arc<AtomicI64>,
     store: Option<SteppedStore>,
     twin: Option<Twin>,
+    /// Instead of the store: replicas, each at home on a disk of its own.
+    pub group: Option<Replicas>,
     persistent: Arc<MemoryBackend>,
     #[cfg(feature = "rocksdb")]
     folder: Option<tempfile::TempDir>,
@@ -129,7 +132,8 @@ fn encrypted(backend: Arc<dyn Backend>, opening: u64) -> Result<Arc<dyn Backend>
     Ok(Arc::new(EncryptedBackend::new(backend, Arc::new(vault))))
 }
 
-struct Way(Log);
+#[derive(Clone)]
+pub struct Way(Log);
 
 impl Outlet for Way {
     fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
@@ -172,6 +176,7 @@ impl World {
             clock,
             store: None,
             twin: None,
+            group: None,
             persistent: Arc::new(MemoryBackend::new()),
             #[cfg(feature = "rocksdb")]
             folder: None,
@@ -242,15 +247,28 @@ impl World {
     }
 
     fn options(&self) -> StoreOptions {
-        let clock = self.clock.clone();
-        StoreOptions {
-            shards: self.shape.shards,
-            checkpoint_bytes: self.shape.checkpoint_bytes,
-            segment_bytes: self.shape.segment_bytes,
-            chunk_size: self.shape.chunk_size,
-            entropy: 1,
-            ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
+        self.maker()()
+    }
+
+    /// What makes the options of a store.
+    pub fn maker(&self) -> impl Fn() -> StoreOptions + 'static {
+        let (clock, shape) = (self.clock.clone(), self.shape);
+        move || {
+            let clock = clock.clone();
+            StoreOptions {
+                shards: shape.shards,
+                checkpoint_bytes: shape.checkpoint_bytes,
+                segment_bytes: shape.segment_bytes,
+                chunk_size: shape.chunk_size,
+                entropy: 1,
+                ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
+            }
         }
+    }
+
+    /// The way out of a shard.
+    pub fn way(&self) -> Way {
+        Way(self.log.clone())
     }
 
     /// From now on a twin is told what the journals say; it lies in memory.
@@ -288,7 +306,8 @@ impl World {
     }
 
     pub fn store(&self) -> &SteppedStore {
-        self.store.as_ref().expect("the store is open")
+        let leader = self.group.as_ref().map(Replicas::leader);
+        leader.or(self.store.as_ref()).expect("the store is open")
     }
 
     /// Closes the store as it should be.
@@ -409,6 +428,9 @@ impl World {
     /// One turn of a shard.
     pub fn turn(&mut self, shard: ShardId) {
         self.steps += 1;
+        if let Some(group) = &mut self.group {
+            return group.turn(shard);
+        }
         self.store.as_mut().expect("the store is open").turn(shard);
         self.twin_follows();
     }
@@ -419,6 +441,11 @@ impl World {
         let shards = self.shape.shards;
         match random.below(8) {
             0..4 => self.turn(ShardId(random.below(shards as u64) as u32)),
+            4..7 if self.group.is_some() => {
+                if let Some(group) = &mut self.group {
+                    group.errand();
+                }
+            }
             4..7 => {
                 let errands = self.store().errands() as u64;
                 if errands > 0 {
@@ -453,6 +480,12 @@ impl World {
             }
             for shard in self.shards() {
                 self.turn(shard);
+            }
+            if let Some(group) = &mut self.group {
+                group.calm_down();
+                if group.is_under_way() {
+                    continue;
+                }
             }
             let store = self.store();
             let busy = |shard| store.is_busy(shard) || store.is_broken(shard);

@@ -10,6 +10,7 @@ mod priority;
 mod pull;
 mod push;
 mod removed;
+mod replica;
 mod request;
 mod reset;
 mod snapshot;
@@ -82,6 +83,8 @@ pub(crate) struct Consumer {
     pub queued: bool,
     /// Whether a message that it needs is being read from a disk: until it is there, nothing is sent.
     pub reading: bool,
+    /// Whether its stream has replicas.
+    pub is_replica: bool,
     /// The message that was read for it last: the consumer waits for that one no second time.
     fetched: Option<Seq>,
     cursor: Cursor,
@@ -129,10 +132,10 @@ impl Consumer {
         &self.filters
     }
 
-    /// Whether it is there after a restart. One in memory is not, as with nats-server; one that only serves a mirror or a
-    /// source is made anew by whoever needs it.
+    /// Whether it is there after a restart. One in memory is not, as with nats-server, unless there are replicas, which have it in
+    /// their memories; one that only serves a mirror or a source is made anew by whoever needs it.
     pub fn is_persistent(&self) -> bool {
-        !self.config.mem_storage && !self.config.direct
+        (!self.config.mem_storage || self.is_replica) && !self.config.direct
     }
 
     /// The stream has another index from now on.

@@ -155,6 +155,7 @@ impl Consumer {
             created: snapshot.created,
             queued: false,
             reading: false,
+            is_replica: false,
             fetched: None,
             cursor: Cursor::new(&filters),
             filters,

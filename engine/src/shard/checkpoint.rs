@@ -105,6 +105,11 @@ impl Checkpoint {
     pub fn deleted(&mut self, id: StreamId) {
         self.deleted.push(id);
     }
+
+    /// The turn that deleted a stream is no fact.
+    pub fn not_deleted(&mut self, id: StreamId) {
+        self.deleted.retain(|deleted| *deleted != id);
+    }
 }
 
 impl Shard {

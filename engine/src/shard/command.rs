@@ -224,6 +224,12 @@ impl Command {
         single.iter().chain(many).copied().try_for_each(check_number)
     }
 
+    /// Whether the time of its record is that of the turn that wrote it. Those of messages are not: a mirror's have the times of their
+    /// origin.
+    pub fn tells_time(&self) -> bool {
+        !matches!(self, Self::Publish { .. } | Self::Raise { .. } | Self::Moved { .. })
+    }
+
     /// What it says, and the number that it had first; `position` is the one that it has.
     pub fn first_written(self, position: Seq) -> (Seq, Self) {
         match self {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::error::Result;
 use crate::shard::emit::Emit;
 use crate::shard::turn::Turn;
-use crate::shard::{Shard, ShardHandle, keep_ledger};
+use crate::shard::{Role, Shard, ShardHandle, keep_ledger};
 use crate::store::Shown;
 use crate::stream::messages::TurnNumber;
 use crate::types::{NanoTime, Seq, StreamId};
@@ -44,6 +44,8 @@ struct Flight {
     streams: Vec<(StreamId, Shown)>,
     emits: Vec<Emit>,
     bytes: usize,
+    /// The last record before it.
+    before: Seq,
 }
 
 impl Flights {
@@ -60,6 +62,17 @@ impl Flights {
     /// Whether all are to be let out before the next turn.
     pub fn must_settle(&self) -> bool {
         self.unsettled >= UNSETTLED_TURNS
+    }
+
+    /// The last record before all that is in flight.
+    pub fn landed_position(&self) -> Option<Seq> {
+        self.waiting.front().map(|flight| flight.before)
+    }
+
+    /// The streams that turns in flight changed.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> {
+        let flights = self.waiting.iter();
+        flights.flat_map(|flight| flight.streams.iter().map(|(id, _)| *id))
     }
 
     /// Gives up what is in flight: answers whom it would have been for. Turns go on to be numbered behind it.
@@ -104,8 +117,12 @@ impl Shard {
                 stream.journal_turn(turn);
             }
         }
+        let before = self.position;
         let bytes = self.write_journal(turn)?;
-        let due = turn.sync || self.sync_due.is_some_and(|due| due <= turn.now);
+        // Of replicas, nothing is a fact before most have it, however little a stream asks for.
+        let is_leading = self.role == Role::Leading;
+        let has_decided = !turn.commands.is_empty() || !turn.emits.is_empty() || !self.touched.is_empty();
+        let due = turn.sync || is_leading && has_decided || self.sync_due.is_some_and(|due| due <= turn.now);
         if due {
             self.sync_due = None;
         } else if let Some(nanos) = turn.sync_within {
@@ -122,18 +139,23 @@ impl Shard {
                 stream.messages.stage(number);
             }
         }
-        let waits = !self.flights.is_empty() || due && others_wait;
+        let waits = !self.flights.is_empty() || due && (others_wait || is_leading);
         if waits
             && let Some(handle) = beside
             && self.can_fly()
             && (!due || self.commit.begin(number, handle))
         {
-            self.fly(number, due, bytes, turn);
+            self.fly(number, due, (before, bytes), turn);
             return Ok(());
         }
-        match due {
-            true => self.commit.sync()?,
-            false => self.commit.wait(number)?,
+        let committed = match due {
+            true => self.commit.sync(),
+            false => self.commit.wait(number),
+        };
+        if let Err(error) = committed {
+            // What it wrote is no fact.
+            self.position = before;
+            return Err(error);
         }
         let mut emits = Vec::new();
         while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
@@ -180,22 +202,23 @@ impl Shard {
         is_plain && !touched.any(|stream| stream.messages.index.is_paged())
     }
 
-    fn fly(&mut self, number: TurnNumber, due: bool, bytes: usize, turn: &mut Turn<'_>) {
+    fn fly(&mut self, number: TurnNumber, due: bool, (before, bytes): (Seq, usize), turn: &mut Turn<'_>) {
         if self.touched.is_empty() && turn.emits.is_empty() && bytes == 0 && !due {
             // It did nothing but look at what was committed.
             return;
         }
-        let before = self.flights.waiting.back().map_or(0, |flight| flight.needs);
+        let earlier = self.flights.waiting.back().map_or(0, |flight| flight.needs);
         let streams = self.touched.iter().filter_map(|id| {
             let stream = self.streams.get(id)?;
             Some((*id, stream.shown()))
         });
         let flight = Flight {
             turn: number,
-            needs: if due { number } else { before },
+            needs: if due { number } else { earlier },
             streams: streams.collect(),
             emits: std::mem::take(&mut turn.emits),
             bytes,
+            before,
         };
         self.flights.push(flight);
     }
@@ -288,6 +311,7 @@ mod tests {
                 streams: Vec::new(),
                 emits: Vec::new(),
                 bytes,
+                before: 0,
             });
         }
         assert!(flights.give_up().is_empty());

@@ -84,6 +84,10 @@ impl InTurn<'_, '_> {
         settings: Settings,
     ) -> Result<StreamId> {
         self.shard.check_creation(id, settings.is_journaled())?;
+        let is_replica = self.shard.role.is_replica();
+        if is_replica && !settings.is_journaled() {
+            return Err(Error::unsupported("a stream in memory cannot be replicated"));
+        }
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }
@@ -96,7 +100,10 @@ impl InTurn<'_, '_> {
             created: self.turn.now,
         };
         let last = who.config.first_seq.saturating_sub(1);
-        let stream = self.shard.env.open_stream(who, last, None, KnownLog::default())?;
+        let mut stream = self.shard.env.open_stream(who, last, None, KnownLog::default())?;
+        if is_replica {
+            stream.become_replica();
+        }
         if settings.is_journaled() {
             let snapshot = snapshot::StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn

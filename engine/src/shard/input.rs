@@ -11,7 +11,7 @@ use crate::shard::emit::{Completion, Ticket};
 use crate::shard::inbox::{Inbox, Sender, inbox};
 use crate::shard::shared::Window;
 use crate::shard::{InTurn, Shard};
-use crate::types::{Seq, StreamId};
+use crate::types::{Entry, Seq, StreamId};
 
 /// What is said where a shard has ended.
 const CLOSED: &str = "the store is closed, or this shard of it has ended";
@@ -107,6 +107,14 @@ pub enum Input {
     },
     /// The journal was synced beside the shard, or that failed.
     Committed,
+    /// What the replica that leads decided in one of its turns, or several, which are facts: records behind the last that this one has,
+    /// without a gap.
+    Apply(Vec<Entry>),
+    /// From now on this replica leads. It has all that is a fact.
+    Lead,
+    /// From now on another replica leads: turns of this one that are no facts are as if they had not been, and nobody is answered for
+    /// them, for they may become facts all the same.
+    Follow,
     /// A checkpoint was written, or failed.
     Checkpointed,
     /// A stream that was offline was opened anew, or could not be.
@@ -149,6 +157,9 @@ impl Input {
             | Self::Committed => true,
             Self::Call(_)
             | Self::Ask(_)
+            | Self::Apply(_)
+            | Self::Lead
+            | Self::Follow
             | Self::Checkpointed
             | Self::Reopened
             | Self::Relocated
@@ -156,6 +167,11 @@ impl Input {
             | Self::Close
             | Self::Abandon => false,
         }
+    }
+
+    /// Whether it has a turn for itself, because all before it are another's than all behind it.
+    pub(super) fn changes_role(&self) -> bool {
+        matches!(self, Self::Lead | Self::Follow)
     }
 
     /// What it weighs in the queue.

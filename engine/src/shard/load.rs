@@ -1,10 +1,15 @@
 //! Opening a single stream: as the last checkpoint or the journal has it, with what it has lost since, and what of that is there again.
 
+use std::ops::ControlFlow;
+
+use crate::backend::LogReader;
 use crate::error::{Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::index::Census;
 use crate::shard::command::Command;
 use crate::shard::moved_on;
+use crate::shard::offline::but_for_room;
+use crate::shard::recover::each_portion;
 use crate::shard::snapshot::{StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::{Environment, KnownLog};
 use crate::stream::Stream;
@@ -47,6 +52,10 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     stream.unsaved = log_change == 0 && stream.messages.log_change() > 0;
     let kv = env.backend(BackendKind::Segment)?.kv();
     load_dedup(kv.as_ref(), &mut stream)?;
+    // Those that have left the window since they were written, the next message would let go of.
+    if let Some(last) = stream.messages.last_time() {
+        stream.expire_ids(last);
+    }
     stream.messages.ledger = saved_ledger(env, stream.id())?;
     let not_removed = stream.messages.ledger.not_removed(first);
     remove_purged(&mut stream, now)?;
@@ -328,6 +337,33 @@ pub(crate) fn replay_one(
         stream.unsaved = true;
     }
     Ok(())
+}
+
+/// Opens one stream as [`Shard::open`](crate::shard::Shard::open) does all, but for the last step: its snapshot, its log, and the journal up
+/// to `last`. `None` if nothing tells of it.
+pub(super) fn load_one(
+    env: &Environment,
+    journal: &dyn LogReader,
+    id: StreamId,
+    last: Seq,
+    now: NanoTime,
+) -> Result<Option<Stream>> {
+    let mut stream = match saved(env, id)? {
+        Some(snapshot) => Some(load_saved(env, snapshot, now)?),
+        None => None,
+    };
+    each_portion(journal, last, &mut |portion| {
+        for (position, of, command) in portion.commands {
+            if of == id {
+                replay_one(env, &mut stream, position, command, now)?;
+            }
+        }
+        if let Some(stream) = &mut stream {
+            but_for_room(stream.messages.write(false))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(stream)
 }
 
 /// The last step of opening a stream, when the journal has nothing more of it. What is too old at `limits_at` goes.

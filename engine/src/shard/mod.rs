@@ -29,6 +29,7 @@ mod offline;
 pub(crate) mod recover;
 pub(crate) mod relocation;
 pub(crate) mod restore;
+mod role;
 mod room;
 mod runner;
 mod shared;
@@ -48,6 +49,7 @@ use foldhash::fast::RandomState;
 
 pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 pub use looking::Looking;
+pub use role::Role;
 pub use syncs::{SYNC_CLASSES, Syncs};
 
 use crate::error::{Error, Kind, Result};
@@ -78,6 +80,7 @@ pub(crate) struct Shard {
     env: Arc<Environment>,
     /// What makes its turns facts.
     commit: Box<dyn Commit>,
+    role: Role,
     /// Why there is no journal, if there is none.
     suspended: Option<Suspended>,
     /// The last record that it was handed.
@@ -154,6 +157,14 @@ impl Shard {
             ));
         }
         self.let_go_of_discarded(turn);
+        if !self.role.decides() {
+            for input in inputs {
+                if let Some(input) = self.refuse_as_follower(input, turn) {
+                    self.handle(input, turn)?;
+                }
+            }
+            return Ok(());
+        }
         let mut unfinished = std::mem::take(&mut self.unfinished);
         // Each comes first once, for the turn's budget may not be enough for all.
         if unfinished.len() > 1 {
@@ -294,6 +305,10 @@ impl Shard {
             }
             // What it tells was looked at before the turn.
             Input::Committed => return Ok(()),
+            Input::Apply(entries) => return self.apply_records(&entries, turn.now),
+            Input::Lead => return self.lead(turn),
+            // It was done instead of a turn.
+            Input::Follow => return Ok(()),
             Input::Checkpointed => return self.checkpointed(turn.now),
             Input::Reopened => return self.reopened(turn),
             Input::Relocated => {
@@ -353,7 +368,10 @@ impl Shard {
                 // Of a stream that was just opened nothing was committed.
                 stream.note_stats();
             }
-            let due = stream.next_deadline(now);
+            let due = match self.role.decides() {
+                true => stream.next_deadline(now),
+                false => Ok(None),
+            };
             self.cold.append(stream.cold());
             let due = match due {
                 Ok(due) => due.map(|due| due.max(stream.not_before)),
@@ -418,6 +436,31 @@ impl Shard {
     #[cfg(feature = "conformance")]
     pub fn take_in(&mut self, id: StreamId, stream: Stream) {
         self.streams.insert(id, stream);
+    }
+
+    /// What it is among its replicas.
+    #[cfg(feature = "conformance")]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// From now on something else makes its turns facts.
+    #[cfg(feature = "conformance")]
+    pub fn commit_by(&mut self, make: impl FnOnce(Box<dyn Commit>) -> Box<dyn Commit>) {
+        let closed = suspended::closed(self.number, &self.env);
+        self.commit = make(std::mem::replace(&mut self.commit, closed));
+    }
+
+    /// Whether no turn is in flight.
+    #[cfg(feature = "conformance")]
+    pub fn has_landed(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// A stream, if it is there and online.
+    #[cfg(feature = "conformance")]
+    pub fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.streams.get_mut(&id)
     }
 
     /// The last record of its journal.

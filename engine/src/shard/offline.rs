@@ -3,7 +3,6 @@
 //! What its memory held can still be read; whatever would change it is refused with the reason. In the background the
 //! stream is opened anew from its log, its last snapshot and the journal, which is kept for it, until that works.
 
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,10 +11,10 @@ use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{Emit, Event};
 use crate::shard::errand::Errand;
+use crate::shard::load;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
 use crate::shard::{Input, Shard, ShardHandle};
-use crate::shard::{load, recover};
 use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
@@ -294,11 +293,14 @@ impl Shard {
         offline.wait = offline.wait.saturating_mul(2).min(RETRY_MAX);
         offline.retry_at = now.saturating_add(offline.wait);
         let (env, journal, last, number) = (self.env.clone(), self.commit.reader(), offline.last, self.number);
+        let is_replica = self.role.is_replica();
         let (kind, is_readable) = (offline.entry.settings.backend, offline.frozen.is_some());
         let handle = handle.clone();
         let work = move || {
             let discards = env.discards();
-            let open = |env: &Arc<Environment>| contained(|| open_anew(env, journal.as_ref(), number, id, last, now));
+            let open = |env: &Arc<Environment>| {
+                contained(|| open_anew(env, journal.as_ref(), (number, is_replica), id, last, now))
+            };
             let stream = open(&env);
             let readable = match &stream {
                 Err(error) if kind != BackendKind::Segment && !is_readable => env
@@ -445,7 +447,7 @@ fn remedy(kind: Kind) -> Option<&'static str> {
         Kind::Rejected | Kind::Invalid => Some("trying again will not help: delete the stream"),
         // Its message says how the backend comes into the program.
         Kind::Unsupported => Some("or delete the stream"),
-        Kind::Io | Kind::Poisoned | Kind::Closed | Kind::Busy | Kind::Full | Kind::Locked => None,
+        Kind::Io | Kind::Poisoned | Kind::Closed | Kind::Busy | Kind::Full | Kind::Locked | Kind::NotLeading => None,
     }
 }
 
@@ -461,28 +463,18 @@ fn reason(error: &Error) -> Arc<str> {
 fn open_anew(
     env: &Arc<Environment>,
     journal: &dyn LogReader,
-    number: ShardId,
+    (number, is_replica): (ShardId, bool),
     id: StreamId,
     last: Seq,
     now: NanoTime,
 ) -> Result<Stream> {
-    let mut stream = match load::saved(env, id)? {
-        Some(snapshot) => Some(load::load_saved(env, snapshot, now)?),
-        None => None,
-    };
-    recover::each_portion(journal, last, &mut |portion| {
-        for (position, of, command) in portion.commands {
-            if of == id {
-                load::replay_one(env, &mut stream, position, command, now)?;
-            }
-        }
-        if let Some(stream) = &mut stream {
-            but_for_room(stream.messages.write(false))?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let mut stream = stream
+    let mut stream = load::load_one(env, journal, id, last, now)?
         .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
+    if is_replica {
+        // What is too old is for the leader to say.
+        stream.become_replica();
+        return Ok(stream);
+    }
     but_for_room(load::settle(env, &mut stream, now, now))?;
     Ok(stream)
 }

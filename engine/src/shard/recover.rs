@@ -17,7 +17,7 @@ use crate::shard::load::{load_created, load_saved, saved_position, settle};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot};
 use crate::shard::suspended::closed;
-use crate::shard::{Shard, keep_ledger};
+use crate::shard::{Role, Shard, keep_ledger};
 use crate::store::{Environment, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Durability, Settings};
@@ -41,7 +41,7 @@ impl Shard {
     ///
     /// # Errors
     /// If the journal or the catalogue cannot be read, or a backend must be opened anew.
-    pub fn open(number: ShardId, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
+    pub fn open(number: ShardId, env: Arc<Environment>, role: Role, now: NanoTime) -> Result<Self> {
         let root = env.backend(BackendKind::Segment)?;
         if let Some(bytes) = root.kv().get(LAST_ID_KEY)?
             && let Ok(last) = <[u8; 8]>::try_from(&bytes[..])
@@ -58,7 +58,7 @@ impl Shard {
         // Logs are made and written by what it says: that must outlast them, also what the process before this one wrote
         // and did not sync.
         commit.sync()?;
-        Self::open_on(number, env, commit, &recovery, now)
+        Self::open_on(number, env, (commit, role), &recovery, now)
     }
 
     /// A shard of which nothing is known.
@@ -72,6 +72,7 @@ impl Shard {
             position: commit.reader().extent().last,
             time: NanoTime::MIN,
             commit,
+            role: Role::Alone,
             suspended: None,
             streams: Default::default(),
             offline: Default::default(),
@@ -106,7 +107,7 @@ impl Shard {
     pub(super) fn open_on(
         number: ShardId,
         env: Arc<Environment>,
-        commit: Box<dyn Commit>,
+        (commit, role): (Box<dyn Commit>, Role),
         recovery: &Recovery,
         now: NanoTime,
     ) -> Result<Self> {
@@ -123,6 +124,7 @@ impl Shard {
         }
         env.catalogue.hide_ids(number, hidden_ids(recovery));
         let mut shard = Self::empty(number, env, commit);
+        shard.role = role;
         shard.load_snapshots(now)?;
         shard.tell_of_lost_journal(recovery.created, now)?;
         shard.replay_journal(now)?;
@@ -130,7 +132,14 @@ impl Shard {
         let limits_at = if shard.env.still { 0 } else { now };
         for id in shard.ids() {
             let env = shard.env.clone();
-            let settled = shard.on_stream(id, |stream| settle(&env, stream, now, limits_at));
+            let settled = shard.on_stream(id, |stream| match role {
+                Role::Alone => settle(&env, stream, now, limits_at),
+                // What is too old, and what was lost, is for the leader to say.
+                _ => {
+                    stream.become_replica();
+                    Ok(())
+                }
+            });
             shard.keep_or_note(id, settled, now)?;
         }
         if shard.env.is_reading() {
@@ -280,6 +289,11 @@ impl Shard {
 
     /// Forgets everything and opens the shard anew from disk.
     pub(super) fn reopen(&mut self, now: NanoTime) -> Result<()> {
+        if self.role.is_replica() {
+            let text =
+                "the storage of a replica failed: what it has not written, only the others have; restart the server";
+            return Err(Error::new(Kind::Closed, text));
+        }
         // Logs must be let go of before they can be opened again; memory streams would lose what they hold, so they
         // are taken over as they are.
         self.tending.stop();
@@ -292,7 +306,7 @@ impl Shard {
         self.fetching.stop();
         self.relocations.stop();
         self.relocations.unwatch_all();
-        let mut fresh = match Self::open(self.number, self.env.clone(), now) {
+        let mut fresh = match Self::open(self.number, self.env.clone(), Role::Alone, now) {
             Ok(fresh) => fresh,
             Err(error) => {
                 if error.kind == Kind::Poisoned {
@@ -419,7 +433,7 @@ impl Shard {
     ///
     /// # Errors
     /// If the whole backend must be opened anew.
-    fn keep_or_note(&mut self, id: StreamId, outcome: Result<()>, now: NanoTime) -> Result<()> {
+    pub(super) fn keep_or_note(&mut self, id: StreamId, outcome: Result<()>, now: NanoTime) -> Result<()> {
         let Err(error) = outcome else { return Ok(()) };
         if error.kind == Kind::Full {
             // The stream has it all in memory, and the journal keeps it until there is room.
@@ -508,7 +522,7 @@ impl Shard {
     }
 
     /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
-    fn replay(&mut self, at: Seq, id: StreamId, command: Command, now: NanoTime) -> Result<bool> {
+    pub(super) fn replay(&mut self, at: Seq, id: StreamId, command: Command, now: NanoTime) -> Result<bool> {
         let (position, command) = command.first_written(at);
         if matches!(command, Command::DeleteStream) {
             return self.replay_deletion(id);
@@ -613,7 +627,7 @@ fn concerned(stream: &Stream) -> Concerned {
 }
 
 /// Whether a shard cannot be opened because one of its streams cannot: the backend failed for good that the journal is in.
-fn stops_opening(error: &Error, settings: &Settings) -> bool {
+pub(super) fn stops_opening(error: &Error, settings: &Settings) -> bool {
     error.kind == Kind::Poisoned && settings.backend == BackendKind::Segment
 }
 
@@ -621,7 +635,7 @@ fn stops_opening(error: &Error, settings: &Settings) -> bool {
 pub(super) struct Portion {
     /// Each with its position and its stream.
     pub commands: Vec<(Seq, StreamId, Command)>,
-    /// The last time that one of them was written at, without those of messages: a mirror's have the times of their origin.
+    /// The last time that one of them [tells](Command::tells_time).
     time: NanoTime,
 }
 
@@ -655,10 +669,7 @@ pub(super) fn each_portion(
         for entry in entries {
             match Command::decode(entry.time, &entry.head, &entry.body) {
                 Ok((id, command)) => {
-                    if !matches!(
-                        command,
-                        Command::Publish { .. } | Command::Raise { .. } | Command::Moved { .. }
-                    ) {
+                    if command.tells_time() {
                         portion.time = portion.time.max(entry.time);
                     }
                     portion.commands.push((entry.seq, id, command));

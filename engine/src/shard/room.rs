@@ -46,6 +46,11 @@ impl Room {
         }
     }
 
+    /// The stream was opened anew, and its log with it.
+    pub fn forget(&mut self, id: StreamId) {
+        self.unwritten.remove(&id);
+    }
+
     /// Whether a stream's log lacks what the journal has, for want of room.
     pub fn is_unwritten(&self, id: StreamId) -> bool {
         self.unwritten.contains_key(&id)

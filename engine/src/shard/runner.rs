@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Outlet, Ticket};
@@ -105,8 +105,14 @@ impl Runner {
             self.shard.fetching.stop();
             return false;
         }
+        if inputs.iter().flatten().any(|input| matches!(input, Input::Follow)) {
+            return self.stand_down();
+        }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
         if let Err(error) = self.turn(inputs) {
+            if error.kind == Kind::NotLeading {
+                return self.stand_down();
+            }
             tracing::error!(shard = %self.shard.number, "storage failed: {error}");
             if closing {
                 return false;
@@ -119,6 +125,23 @@ impl Runner {
             tracing::error!(shard = %self.shard.number, "closing: {error}");
         }
         !closing
+    }
+
+    /// Another replica leads. Answers whether the shard goes on.
+    fn stand_down(&mut self) -> bool {
+        let (now, _) = self.clocks.look();
+        let mut turn = Turn::new(now, self.entropy, Commands::default(), Vec::new(), self.outlet.as_mut());
+        let followed = contained(|| self.shard.follow(&mut turn));
+        for emit in turn.emits {
+            send(emit, None, self.outlet.as_mut());
+        }
+        self.outlet.flush();
+        if let Err(error) = followed {
+            tracing::error!(shard = %self.shard.number, "storage failed: {error}");
+            self.let_go(&error);
+            self.reopen(Some(&error));
+        }
+        true
     }
 
     /// Whether storage failed, and could not be opened anew yet.
@@ -137,7 +160,13 @@ impl Runner {
     #[cfg(feature = "conformance")]
     pub fn is_busy(&self) -> bool {
         let due = self.shard.next_deadline().is_some_and(|due| due <= self.clocks.now());
-        due || !self.inbox.is_empty() || !self.backlog.is_empty() || !self.shard.unfinished.is_empty()
+        due || self.has_inputs() || !self.shard.unfinished.is_empty()
+    }
+
+    /// Whether something waits for a turn.
+    #[cfg(feature = "conformance")]
+    pub fn has_inputs(&self) -> bool {
+        !self.inbox.is_empty() || !self.backlog.is_empty()
     }
 
     /// Takes what is there to do; waits for it if told to.
@@ -161,9 +190,17 @@ impl Runner {
             let Some(inputs) = self.backlog.pop_front() else {
                 break;
             };
+            let changes_role = inputs.iter().any(Input::changes_role);
+            if changes_role && !taken.is_empty() {
+                self.backlog.push_front(inputs);
+                break;
+            }
             count += inputs.len();
             self.load.taken(&inputs);
             taken.push(inputs);
+            if changes_role {
+                break;
+            }
         }
         taken
     }
@@ -228,6 +265,7 @@ impl Runner {
         emits.shrink_to(1 << 14);
         self.emits = emits;
         outcome?;
+        self.clocks.raise(self.shard.time);
         contained(|| {
             self.shard.schedule(now);
             self.shard.fetch_cold(&self.handle);
@@ -340,6 +378,9 @@ impl Runner {
             | Input::Wake { .. }
             | Input::Fetched { .. }
             | Input::Committed
+            | Input::Apply(_)
+            | Input::Lead
+            | Input::Follow
             | Input::Checkpointed
             | Input::Reopened
             | Input::Relocated
@@ -350,8 +391,12 @@ impl Runner {
     }
 }
 
-/// Storage failed: who waits for turns in flight is told so.
+/// Storage failed: who waits for turns in flight is told so. Where another replica leads, they may still become facts: nobody is told, and
+/// they are [rolled back](Shard::follow).
 fn give_up(shard: &mut Shard, error: &Error, outlet: &mut dyn Outlet) {
+    if error.kind == Kind::NotLeading {
+        return;
+    }
     for emit in shard.flights.give_up() {
         send(emit, Some(error), outlet);
     }
@@ -359,6 +404,9 @@ fn give_up(shard: &mut Shard, error: &Error, outlet: &mut dyn Outlet) {
 
 /// Lets one emission out; after an error only those who wait are told.
 fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
+    if error.is_some_and(|error| error.kind == Kind::NotLeading) {
+        return;
+    }
     match (emit, error) {
         (
             Emit::Published {

@@ -58,6 +58,11 @@ impl Clocks {
         self.not_before((self.day)())
     }
 
+    /// What the shard notes next is of no time before that one.
+    pub fn raise(&mut self, time: NanoTime) {
+        self.time = self.time.max(time);
+    }
+
     fn not_before(&self, day: NanoTime) -> NanoTime {
         match self.time.saturating_sub(day) > LEAD_MAX {
             true => day,

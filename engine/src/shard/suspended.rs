@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::backend::{LogOptions, Recovery};
 use crate::error::{Error, Kind, Result};
-use crate::shard::Shard;
 use crate::shard::commit::Commit;
 use crate::shard::emit::Event;
 use crate::shard::journal::LocalJournal;
@@ -15,6 +14,7 @@ use crate::shard::load::{load_stream, settle};
 use crate::shard::offline::{but_for_room, contained};
 use crate::shard::recover::journal_id;
 use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
+use crate::shard::{Role, Shard};
 use crate::store::{ClosedLog, Environment, SKIPPED_IDS, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
@@ -69,8 +69,8 @@ impl Shard {
     ///
     /// # Errors
     /// If not even the catalogue can be read.
-    pub(crate) fn open_or_suspend(number: ShardId, env: &Arc<Environment>, now: NanoTime) -> Result<Self> {
-        let error = match Self::open(number, env.clone(), now) {
+    pub(crate) fn open_or_suspend(number: ShardId, env: &Arc<Environment>, role: Role, now: NanoTime) -> Result<Self> {
+        let error = match Self::open(number, env.clone(), role, now) {
             Ok(shard) => return Ok(shard),
             Err(error) => error,
         };
@@ -149,6 +149,7 @@ impl Shard {
             });
         }
         fresh.suspended = Some(Suspended::new(why, cause, true, now));
+        fresh.role = self.role;
         fresh.take_over_memory(self);
         fresh.schedule(now);
         *self = fresh;
@@ -295,13 +296,8 @@ pub(crate) fn open_to_read(
     let id = journal_id(number);
     match root.open(id, &existing) {
         Ok((journal, recovery)) => {
-            let shard = Shard::open_on(
-                number,
-                read.clone(),
-                LocalJournal::of(number, read.clone(), journal),
-                &recovery,
-                now,
-            )?;
+            let commit = LocalJournal::of(number, read.clone(), journal);
+            let shard = Shard::open_on(number, read.clone(), (commit, Role::Alone), &recovery, now)?;
             Ok((shard, Ok(recovery)))
         }
         Err(error) => {
@@ -313,13 +309,8 @@ pub(crate) fn open_to_read(
                 created: !root.list()?.contains(&id),
                 ..Recovery::default()
             };
-            let shard = Shard::open_on(
-                number,
-                read.clone(),
-                LocalJournal::of(number, read.clone(), read.no_log()),
-                &nothing,
-                now,
-            )?;
+            let commit = LocalJournal::of(number, read.clone(), read.no_log());
+            let shard = Shard::open_on(number, read.clone(), (commit, Role::Alone), &nothing, now)?;
             Ok((shard, Err(error)))
         }
     }

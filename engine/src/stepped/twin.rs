@@ -24,7 +24,7 @@ use crate::stream::settings::BackendKind;
 use crate::types::{Entry, NanoTime, Record, Seq, ShardId, StreamId};
 
 /// Differences that are told of one comparison.
-const TOLD: usize = 8;
+pub(super) const TOLD: usize = 8;
 /// The openings of a shard that is not copied yet.
 const NEVER: u64 = u64::MAX;
 
@@ -319,7 +319,13 @@ impl Twin {
     }
 }
 
-fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, told: &mut Vec<String>) -> Result<()> {
+pub(super) fn compare(
+    stream: &mut Stream,
+    twin: &mut Stream,
+    now: NanoTime,
+    whole: bool,
+    told: &mut Vec<String>,
+) -> Result<()> {
     twin.recount()?;
     let [one, other] = [&*stream, &*twin].map(|stream| StreamSnapshot {
         consumers: Vec::new(),

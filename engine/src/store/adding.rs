@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::{Environment, Runner, Shard, ShardHandle, Store, remove_log, spawn, write_store};
 use crate::error::{Error, Result};
-use crate::shard::Input;
 use crate::shard::emit::Outlet;
+use crate::shard::{Input, Role};
 use crate::stream::settings::BackendKind;
 use crate::types::ShardId;
 
@@ -111,7 +111,7 @@ impl Store {
 }
 
 fn open(id: ShardId, env: &Arc<Environment>) -> Result<Shard> {
-    let mut shard = Shard::open_or_suspend(id, env, (env.clock)())?;
+    let mut shard = Shard::open_or_suspend(id, env, Role::Alone, (env.clock)())?;
     if !shard.is_suspended() {
         shard.drop_unfinished()?;
     }

@@ -115,6 +115,13 @@ impl AtomicBatches {
         batch.messages
     }
 
+    /// Forgets all that are open.
+    pub fn clear(&mut self) {
+        self.total.fetch_sub(self.open.len(), Ordering::Relaxed);
+        self.open.clear();
+        self.bytes = 0;
+    }
+
     /// Adds a message, and lets the batch live on from `now`.
     fn add(&mut self, id: &Bytes, message: Publish, now: NanoTime) {
         if let Some(batch) = self.open.get_mut(id) {

@@ -113,6 +113,7 @@ impl Stream {
         let serial = self.next_serial;
         let name = self.consumer_name(&config.name);
         let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.messages)?;
+        consumer.is_replica = self.is_replica;
         consumer.rest(&self.messages, turn);
         if self.is_journaled() && consumer.is_persistent() {
             turn.commands
@@ -265,7 +266,8 @@ impl Stream {
         self.by_name.get(std::str::from_utf8(name).ok()?).copied()
     }
 
-    pub(super) fn add_consumer(&mut self, consumer: Consumer) {
+    pub(super) fn add_consumer(&mut self, mut consumer: Consumer) {
+        consumer.is_replica = self.is_replica;
         let serial = consumer.serial;
         self.next_serial = self.next_serial.max(serial + 1);
         self.by_name.insert(consumer.name.consumer.clone(), serial);

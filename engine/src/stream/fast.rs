@@ -151,6 +151,12 @@ impl FastBatches {
             self.total.fetch_sub(1, Ordering::Relaxed);
         }
     }
+
+    /// Forgets all that are open.
+    pub fn clear(&mut self) {
+        self.total.fetch_sub(self.open.len(), Ordering::Relaxed);
+        self.open.clear();
+    }
 }
 
 impl Drop for FastBatches {

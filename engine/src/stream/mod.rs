@@ -29,6 +29,7 @@ mod publish;
 mod purge;
 pub(crate) mod removal;
 mod replay;
+mod replica;
 mod requests;
 mod rewrite;
 mod schedule;
@@ -135,6 +136,8 @@ pub struct Stream {
     cold: Vec<Cold>,
     /// Whether the age of its oldest message is being read from a disk.
     awaits_age: bool,
+    /// Whether others have it, too.
+    pub(crate) is_replica: bool,
     /// Whether the shard lists this stream among those to be written at the end of the turn.
     pub(crate) touched: bool,
     /// The last journal record that concerns this stream.
@@ -175,6 +178,7 @@ impl Stream {
             interested: Vec::new(),
             cold: Vec::new(),
             awaits_age: false,
+            is_replica: false,
             touched: false,
             position: 0,
             untidy: true,

@@ -360,7 +360,7 @@ impl Stream {
     }
 
     /// Forgets the ids that had left the window when this message came, as whoever took it did: by that time, not by a clock.
-    pub(super) fn expire_ids(&mut self, time: NanoTime) {
+    pub(crate) fn expire_ids(&mut self, time: NanoTime) {
         self.messages.dedup.expire(time, self.messages.config.duplicate_window);
     }
 
