@@ -3,8 +3,7 @@
 use humansize::{BINARY, format_size};
 use serde::Serialize;
 use weir_backends::root::StoreDir;
-use weir_engine::LogId;
-use weir_engine::store::SHARDS_MAX;
+use weir_engine::ShardId;
 
 use crate::inspect::folder_bytes;
 
@@ -22,8 +21,8 @@ impl Taken {
     /// What a store takes now.
     pub(crate) fn of(dir: &StoreDir) -> Self {
         let logs = dir.root().join("segment/logs");
-        let journals = (0..SHARDS_MAX as u64)
-            .map(|shard| logs.join(LogId(1 + shard).to_string()))
+        let journals = (0..=ShardId::MAX.0)
+            .map(|shard| logs.join(ShardId(shard).journal().to_string()))
             .filter(|folder| folder.is_dir());
         let journals = journals.map(|folder| folder_bytes(&folder, &mut Vec::new())).sum();
         Self {

@@ -15,7 +15,6 @@ use crate::finding::{FINDING_PREFIX, Finding};
 use crate::orphans::{is_elsewhere, look_for_orphans};
 use crate::shard::Shard;
 use crate::shard::holes::{covered_key, covered_of};
-use crate::shard::recover::journal_id;
 use crate::shard::restore::unfinished;
 use crate::shard::snapshot::{STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key, stream_key};
 use crate::shard::suspended::open_to_read;
@@ -283,7 +282,7 @@ impl Image {
         let unfinished = unfinished(self.kv()?.as_ref())?;
         let owned = |id: LogId| {
             is_elsewhere(id)
-                || self.shards.keys().any(|shard| journal_id(*shard) == id)
+                || self.shards.keys().any(|shard| shard.journal() == id)
                 || streams.iter().any(|entry| entry.id.log() == id)
                 || unfinished.iter().any(|(going, _)| going.log() == id)
                 || self.shards.values().any(|shard| shard.knows_log(id))

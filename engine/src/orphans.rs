@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::finding::{Concerned, Finding, FindingKind};
 use crate::shard::Shard;
 use crate::shard::label::LogLabel;
-use crate::shard::recover::journal_id;
 use crate::shard::restore::unfinished;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::{Environment, FIRST_STREAM_ID};
@@ -33,7 +32,7 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut BTreeMap<ShardId,
             continue;
         }
         for id in backend.list()? {
-            let is_journal = shards.keys().any(|shard| journal_id(*shard) == id);
+            let is_journal = shards.keys().any(|shard| shard.journal() == id);
             if is_elsewhere(id) {
                 continue;
             }

@@ -21,7 +21,7 @@ use crate::shard::{Role, Shard, keep_ledger};
 use crate::store::{Environment, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Durability, Settings};
-use crate::types::{Entry, LogId, NanoTime, Seq, ShardId, StreamId};
+use crate::types::{Entry, NanoTime, Seq, ShardId, StreamId};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
@@ -29,11 +29,6 @@ const REPLAY_BYTES: usize = 4 << 20;
 const CREATION_MIN: u64 = 64;
 /// Records of the journal that are read at a time.
 const REPLAY_RECORDS: usize = 8192;
-
-/// The log that holds a shard's journal. Streams' logs have ids above all of these.
-pub(crate) fn journal_id(shard: ShardId) -> LogId {
-    shard.journal()
-}
 
 impl Shard {
     /// Opens a shard. A stream that cannot be opened is offline; the others are there. What is left of restores that a
@@ -53,7 +48,7 @@ impl Shard {
             preallocate: true,
             ..LogOptions::default()
         };
-        let (journal, recovery) = root.open(journal_id(number), &options)?;
+        let (journal, recovery) = root.open(number.journal(), &options)?;
         let mut commit = LocalJournal::of(number, env.clone(), journal);
         // Logs are made and written by what it says: that must outlast them, also what the process before this one wrote
         // and did not sync.

@@ -12,7 +12,6 @@ use crate::shard::emit::Event;
 use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_stream, settle};
 use crate::shard::offline::{but_for_room, contained};
-use crate::shard::recover::journal_id;
 use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use crate::shard::{Role, Shard};
 use crate::store::{ClosedLog, Environment, SKIPPED_IDS, StreamEntry};
@@ -293,7 +292,7 @@ pub(crate) fn open_to_read(
         preallocate: true,
         ..LogOptions::default()
     };
-    let id = journal_id(number);
+    let id = number.journal();
     match root.open(id, &existing) {
         Ok((journal, recovery)) => {
             let commit = LocalJournal::of(number, read.clone(), journal);

@@ -15,7 +15,6 @@ use crate::shard::command::Command;
 use crate::shard::errand::Errands;
 use crate::shard::journal::LocalJournal;
 use crate::shard::load::{load_stream, replay_one};
-use crate::shard::recover::journal_id;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::{InTurn, Runner, Shard};
 use crate::store::{Environment, OpenBackend, StoreOptions, local_shards};
@@ -96,7 +95,7 @@ impl Twin {
         let (now, shards) = ((self.env.clock)(), self.local());
         for number in local_shards(shards) {
             let root = self.env.backend(BackendKind::Segment)?;
-            let (journal, _) = root.open(journal_id(number), &LogOptions::default())?;
+            let (journal, _) = root.open(number.journal(), &LogOptions::default())?;
             let mut shard = Shard::empty(
                 number,
                 self.env.clone(),
