@@ -12,8 +12,9 @@ use crate::frame::{Msg, decimal};
 
 /// How long an API call may take; deleting a large stream is the slowest.
 const API_PATIENCE: Duration = Duration::from_secs(60);
-/// Messages per pull when a stream is read back.
+/// Messages per pull when a stream is read back, and the bytes of their bodies: servers close the connection of whoever has too much to take.
 const READ_BACK_BATCH: u64 = 1000;
+const READ_BACK_BYTES: usize = 8 << 20;
 
 /// A call on `$JS.API.<name>`; the answer's `error` becomes an error.
 ///
@@ -142,7 +143,7 @@ pub fn delivery(reply: &[u8]) -> Option<Delivery> {
     })
 }
 
-/// Reads messages `1..=total` of a stream in order, and gives each body to `check`.
+/// Reads messages `1..=total` of a stream in order, with bodies of `size` bytes at most, and gives each to `check`.
 ///
 /// # Errors
 /// [`LoadError::Verify`] for a gap or a repetition, and what `check` says.
@@ -150,6 +151,7 @@ pub fn read_back(
     conn: &mut Conn,
     stream: &str,
     total: u64,
+    size: usize,
     mut check: impl FnMut(u64, &Msg<'_>) -> Result<()>,
 ) -> Result<()> {
     let consumer = format!("readback-{}", crate::conn::unique());
@@ -162,7 +164,8 @@ pub fn read_back(
     let reply = format!("{}readback", conn.inbox());
     let mut seq = 0;
     while seq < total {
-        let batch = READ_BACK_BATCH.min(total - seq);
+        let fitting = (READ_BACK_BYTES / size.max(1)).max(1) as u64;
+        let batch = READ_BACK_BATCH.min(fitting).min(total - seq);
         let wanted = seq + batch;
         let body = format!("{{\"batch\":{batch},\"expires\":10000000000}}");
         encode::publish(&mut conn.out, next.as_bytes(), reply.as_bytes(), body.as_bytes());

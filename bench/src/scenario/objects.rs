@@ -103,7 +103,7 @@ impl Objects {
         let payload = Payload::new(CHUNK_BYTES);
         let mut expected =
             parts(chunks).flat_map(|(object, range)| range.map(move |chunk| Some((object, chunk))).chain([None]));
-        jetstream::read_back(conn, &self.stream.name, chunks + objects, |seq, msg| {
+        jetstream::read_back(conn, &self.stream.name, chunks + objects, CHUNK_BYTES, |seq, msg| {
             let due = expected.next().flatten();
             let Some((object, chunk)) = due else {
                 return Ok(());

@@ -356,7 +356,7 @@ pub fn expect_permutation(published: &[Published]) -> Result<u64> {
 pub fn expect_bodies(conn: &mut Conn, stream: &Stream, size: usize, published: &[Published]) -> Result<()> {
     let total = published.iter().map(|p| p.seqs.len() as u64).sum();
     let payload = Payload::new(size);
-    jetstream::read_back(conn, &stream.name, total, |seq, msg| {
+    jetstream::read_back(conn, &stream.name, total, size, |seq, msg| {
         let stamp = payload.check(msg.payload)?;
         let acked = usize::try_from(stamp.publisher)
             .ok()
