@@ -42,8 +42,10 @@ pub struct Replicas {
     what: String,
     has_changed: bool,
     is_calm: bool,
-    /// How often another one led, what was lost with that, and how often one of them was opened once more.
-    pub seen: [usize; 3],
+    /// The one that lacks streams.
+    filling: Option<usize>,
+    /// How often another one led, what was lost with that, and how often one of them was opened once more, and filled.
+    pub seen: [usize; 4],
 }
 
 impl Home {
@@ -94,7 +96,8 @@ impl Replicas {
             what: format!("seed {seed}"),
             has_changed: false,
             is_calm: false,
-            seen: [0; 3],
+            filling: None,
+            seen: [0; 4],
         }
     }
 
@@ -121,10 +124,24 @@ impl Replicas {
             5..=8 => self.group.follow(replica, shard, usize::MAX),
             _ => {}
         }
+        if self.dice.one_in(2) {
+            self.fill();
+        }
         if !self.is_calm && self.dice.one_in(CUT_OFF) {
             self.group.cut_off(shard);
         }
         self.compare(false);
+    }
+
+    /// The one that lacks a stream gets it.
+    fn fill(&mut self) {
+        let Some(number) = self.filling else { return };
+        let from = self.dice.below(COUNT as u64) as usize;
+        let copied = |shard: &ShardId| self.group.copy_one(number, *shard, from).expect("a copy") == Some(true);
+        // Each shard gets a copy, and none is asked less for another.
+        if self.shards.iter().map(copied).filter(|full| !full).count() == 0 {
+            self.filling = None;
+        }
     }
 
     /// All that is decided becomes a fact, and all have it.
@@ -142,9 +159,9 @@ impl Replicas {
         }
     }
 
-    /// Whether anything is decided and no fact.
+    /// Whether anything is decided and no fact, or one lacks streams.
     pub fn is_under_way(&self) -> bool {
-        self.shards.iter().any(|&shard| self.group.proposed(shard) > 0)
+        self.filling.is_some() || self.shards.iter().any(|&shard| self.group.proposed(shard) > 0)
     }
 
     /// The next piece of what goes on beside the shards of one of them.
@@ -165,7 +182,10 @@ impl Replicas {
 
     /// Another one leads.
     pub fn fail_over(&mut self) {
-        let to = self.dice.below(COUNT as u64) as usize;
+        let mut to = self.dice.below(COUNT as u64) as usize;
+        if self.filling == Some(to) {
+            to = (to + 1) % COUNT;
+        }
         let (dice, lost) = (&mut self.dice, &mut self.seen[1]);
         let told = self.group.fail_over(to, |proposed| {
             let kept = dice.below(proposed as u64 + 1) as usize;
@@ -186,10 +206,22 @@ impl Replicas {
         self.seen[0] += 1;
     }
 
-    /// One that follows ends and comes back.
+    /// One that follows ends and comes back, or is lost, and a new one comes that has nothing.
     pub fn restart_one(&mut self) {
         let number = self.dice.below(COUNT as u64) as usize;
-        if number == self.group.leading() {
+        if number == self.group.leading() || self.filling.is_some() {
+            return;
+        }
+        if self.dice.one_in(2) {
+            let mut home = Home::new(self.dice.next());
+            std::mem::swap(&mut home, &mut self.homes[number]);
+            let new = || {
+                drop(home);
+                replica(&self.homes[number], self.ground, (self.options)(), &self.way)
+            };
+            self.group.replace(number, new).expect("it opens");
+            self.filling = Some(number);
+            self.seen[3] += 1;
             return;
         }
         let closes = self.dice.one_in(2);
@@ -218,7 +250,7 @@ fn replica(home: &Home, ground: Ground, options: StoreOptions, way: &dyn Fn() ->
     }
 }
 
-fn one(seed: u64, ground: Ground) -> [usize; 3] {
+fn one(seed: u64, ground: Ground) -> [usize; 4] {
     let mut random = Random(seed);
     let shape = Shape {
         ground,
@@ -274,10 +306,10 @@ fn run(ground: Ground, seeds: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let first = number("WEIR_SEED").or(number("WEIR_FIRST")).unwrap_or(0);
     let count = number("WEIR_SEED").map_or(number("WEIR_SEEDS").unwrap_or(seeds), |_| 1);
-    let (mut seen, mut failed) = ([0; 3], Vec::new());
+    let (mut seen, mut failed) = ([0; 4], Vec::new());
     for seed in first..first + count {
         match std::panic::catch_unwind(|| one(seed, ground)) {
-            Ok(of_one) => (0..3).for_each(|at| seen[at] += of_one[at]),
+            Ok(of_one) => (0..4).for_each(|at| seen[at] += of_one[at]),
             Err(_) => {
                 eprintln!("it fails with WEIR_SEED={seed}");
                 failed.push(seed);
@@ -287,9 +319,9 @@ fn run(ground: Ground, seeds: u64) {
             break;
         }
     }
-    let [changes, lost, restarts] = seen;
+    let [changes, lost, restarts, filled] = seen;
     eprintln!(
-        "{count} seeds: {changes} times another led, {lost} turns were lost, {restarts} replicas opened once more"
+        "{count} seeds: {changes} times another led, {lost} turns were lost, {restarts} replicas opened once more, {filled} filled"
     );
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
 }

@@ -15,7 +15,7 @@ use crate::shard::keeping::Keep;
 use crate::shard::load::saved_position;
 use crate::shard::restore::to_remove;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
-use crate::shard::{Input, Shard, ShardHandle};
+use crate::shard::{Input, Role, Shard, ShardHandle};
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
@@ -165,7 +165,8 @@ impl Shard {
     fn free_journal(&mut self, position: Seq) -> Result<()> {
         self.checkpoint.removing.clear();
         self.checkpoint.written = true;
-        if self.keeps_journal() {
+        // What comes behind the copies that are still to come is needed.
+        if self.keeps_journal() || matches!(self.role, Role::Filling { .. }) {
             return Ok(());
         }
         self.remove_left();

@@ -110,6 +110,14 @@ pub enum Input {
     /// What the replica that leads decided in one of its turns, or several, which are facts: records behind the last that this one has,
     /// without a gap.
     Apply(Vec<Entry>),
+    /// This replica is new, and has nothing: what comes behind that record it is told, and what is up to there it gets by copies of the
+    /// streams.
+    Fill(Seq),
+    /// What another replica has of a stream was copied onto this one's backends, with a snapshot in the catalogue, while what changed
+    /// meanwhile was told: both are put together.
+    Copied(StreamId),
+    /// All streams were copied, and all is told that those copies have.
+    Filled,
     /// From now on this replica leads. It has all that is a fact.
     Lead,
     /// From now on another replica leads: turns of this one that are no facts are as if they had not been, and nobody is answered for
@@ -158,6 +166,9 @@ impl Input {
             Self::Call(_)
             | Self::Ask(_)
             | Self::Apply(_)
+            | Self::Fill(_)
+            | Self::Copied(_)
+            | Self::Filled
             | Self::Lead
             | Self::Follow
             | Self::Checkpointed

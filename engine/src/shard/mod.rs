@@ -12,6 +12,7 @@ pub(crate) mod commit;
 pub mod emit;
 pub(crate) mod errand;
 pub(crate) mod fetching;
+mod filling;
 mod flights;
 pub mod holes;
 mod in_turn;
@@ -306,6 +307,9 @@ impl Shard {
             // What it tells was looked at before the turn.
             Input::Committed => return Ok(()),
             Input::Apply(entries) => return self.apply_records(&entries, turn.now),
+            Input::Fill(from) => return self.fill(from),
+            Input::Copied(id) => return self.take_copy(id, turn.now),
+            Input::Filled => return self.filled(),
             Input::Lead => return self.lead(turn),
             // It was done instead of a turn.
             Input::Follow => return Ok(()),

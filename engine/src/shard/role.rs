@@ -12,7 +12,7 @@ use crate::shard::recover::stops_opening;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
 use crate::shard::{Input, Shard, pulls_end};
-use crate::types::{Entry, NanoTime, Record, StreamId};
+use crate::types::{Entry, NanoTime, Record, Seq, StreamId};
 
 /// What a shard is among its replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,10 @@ pub enum Role {
     /// It applies what another one decides.
     Following,
     /// As following, but streams are missing that are still being copied: nobody reads it, and it cannot lead.
-    Filling,
+    Filling {
+        /// It is told all behind this record.
+        from: Seq,
+    },
 }
 
 impl Role {
@@ -72,7 +75,7 @@ impl Shard {
             // Whoever sent them does it again.
             Input::Ack { .. } | Input::FlowControl { .. } | Input::Wake { .. } | Input::Fetched { .. } => {}
             Input::Call(call) => turn.emits.push(Emit::Done(call(Err(&not_leading())))),
-            Input::Ask(call) if self.role == Role::Filling => {
+            Input::Ask(call) if matches!(self.role, Role::Filling { .. }) => {
                 turn.emits.push(Emit::Done(call(Err(&not_leading()))));
             }
             other => return Some(other),
@@ -130,7 +133,7 @@ impl Shard {
         match self.role {
             Role::Following => self.role = Role::Leading,
             Role::Leading => return Ok(()),
-            Role::Alone | Role::Filling => {
+            Role::Alone | Role::Filling { .. } => {
                 return Err(Error::invalid(
                     "a shard cannot lead that does not follow, or lacks streams",
                 ));
@@ -214,6 +217,14 @@ impl Shard {
             .map(|stream| StreamSnapshot::of(stream, self.number, stream.position));
         // Its log must be closed before it can be opened again.
         drop(before);
+        self.open_replica(id, known, now)
+    }
+
+    /// Opens a stream as the facts have it; `known` is what is known of it besides.
+    ///
+    /// # Errors
+    /// If storage fails for more than this stream.
+    pub(super) fn open_replica(&mut self, id: StreamId, known: Option<StreamSnapshot>, now: NanoTime) -> Result<()> {
         let reader = self.commit.reader();
         let opened = contained(|| load_one(&self.env, reader.as_ref(), id, self.position, now));
         self.checkpoint.not_deleted(id);

@@ -379,6 +379,9 @@ impl Runner {
             | Input::Fetched { .. }
             | Input::Committed
             | Input::Apply(_)
+            | Input::Fill(_)
+            | Input::Copied(_)
+            | Input::Filled
             | Input::Lead
             | Input::Follow
             | Input::Checkpointed

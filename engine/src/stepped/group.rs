@@ -7,14 +7,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::SteppedStore;
-use super::twin::{TOLD, compare};
+use super::twin::{TOLD, compare, copy_log};
 use crate::backend::LogReader;
 use crate::error::{Error, Kind, Result};
 use crate::shard::commit::Commit;
 use crate::shard::emit::Outlet;
+use crate::shard::snapshot::{StreamSnapshot, dedup_writes, stream_key};
 use crate::shard::{Input, Role, Runner, ShardHandle};
 use crate::store::{OpenBackend, StoreOptions, local_shards};
 use crate::stream::messages::TurnNumber;
+use crate::stream::settings::BackendKind;
 use crate::types::{Entry, Record, Seq, ShardId};
 
 /// How a replica of the whole is opened.
@@ -362,6 +364,68 @@ impl Group {
         Ok(())
     }
 
+    /// A replica that follows is lost with all that it had, and a new one is in its place, which lacks all streams.
+    ///
+    /// # Errors
+    /// As [`SteppedStore::open`].
+    pub fn replace(&mut self, number: usize, replica: impl FnOnce() -> Replica) -> Result<()> {
+        self.restart(number, false, replica)?;
+        for shard in self.shards() {
+            let from = self.slots[&shard].lock().last_fact();
+            self.tell(number, shard, Input::Fill(from));
+        }
+        Ok(())
+    }
+
+    /// A replica that is being filled gets a copy of one of the streams that it lacks, as `from` has it now. Answers whether it lacks none of a
+    /// shard, and is full then; `None` if another replica is to be asked, which has no turn in flight.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub fn copy_one(&mut self, number: usize, shard: ShardId, from: usize) -> Result<Option<bool>> {
+        let Some(Role::Filling { from: told }) = self.role(number, shard) else {
+            return Ok(Some(true));
+        };
+        let at = self.position(number, shard);
+        let Ok([source, to]) = self.replicas.get_disjoint_mut([from, number]) else {
+            return Ok(None);
+        };
+        let env = to.env.clone();
+        let (Some(source), Some(to)) = (source.runners.get_mut(&shard), to.runners.get_mut(&shard)) else {
+            return Ok(None);
+        };
+        let (source, to) = (source.shard().0, to.shard().0);
+        let position = source.position();
+        if !source.has_landed() || matches!(source.role(), Role::Filling { .. }) || position < told {
+            return Ok(None);
+        }
+        let lacking = source.journaled().find(|(id, _)| to.stream_mut(**id).is_none());
+        let Some((&id, stream)) = lacking else {
+            if position > at {
+                return Ok(None);
+            }
+            self.tell(number, shard, Input::Filled);
+            return Ok(Some(true));
+        };
+        copy_log(&env, id, stream)?;
+        let snapshot = StreamSnapshot {
+            // What the log was given back of what it removed is its own business.
+            log_change: 0,
+            recompressing: None,
+            ..StreamSnapshot::of(stream, shard, position)
+        };
+        let mut writes = vec![(stream_key(id), Some(crate::json::to_json(&snapshot)))];
+        let dedup = stream.messages.dedup.copy();
+        let mut before = std::mem::replace(&mut stream.messages.dedup, dedup);
+        stream.messages.dedup.forget_saved();
+        dedup_writes(stream, &mut writes);
+        std::mem::swap(&mut stream.messages.dedup, &mut before);
+        let root = env.backend(BackendKind::Segment)?;
+        root.kv().put_all(&writes)?;
+        self.tell(number, shard, Input::Copied(id));
+        Ok(Some(false))
+    }
+
     /// What replicas have that is not the same as what the leader has, where both have the same records and nothing is in flight; `whole` if
     /// messages are to be compared as well.
     ///
@@ -386,7 +450,7 @@ impl Group {
                     continue;
                 };
                 let (leader, follower) = (leader.shard().0, follower.shard().0);
-                if !leader.has_landed() {
+                if !leader.has_landed() || matches!(follower.role(), Role::Filling { .. }) {
                     continue;
                 }
                 if leader.role() != Role::Leading {

@@ -134,7 +134,7 @@ impl Twin {
         for (id, stream) in shard.journaled() {
             let position = stream.position;
             let snapshot = StreamSnapshot::of(stream, number, position);
-            self.copy_log(*id, stream)?;
+            copy_log(&self.env, *id, stream)?;
             let mut copy = load_stream(&self.env, snapshot, now, true)?;
             copy.position = position;
             copy.messages.dedup = stream.messages.dedup.copy();
@@ -142,40 +142,6 @@ impl Twin {
             self.streams.insert(*id, copy);
         }
         Ok(())
-    }
-
-    /// Fills a log with what a stream's log has.
-    fn copy_log(&self, id: StreamId, stream: &Stream) -> Result<()> {
-        let backend = self.env.backend(stream.messages.settings.backend)?;
-        let (mut log, _) = backend.open(id.log(), &crate::backend::LogOptions::default())?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let reader = stream.messages.reader();
-        reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
-            entries.push(entry.to_entry());
-            ControlFlow::Continue(())
-        })?;
-        // Turns that are in flight are not in the log.
-        entries.extend(stream.messages.tail().unwritten().map(|record| Entry {
-            seq: record.seq,
-            time: record.time,
-            head: Bytes::copy_from_slice(record.head),
-            body: Bytes::copy_from_slice(record.body),
-        }));
-        // What a start found to be beyond the limits goes from the log in the stream's next turn only.
-        entries.retain(|entry| stream.messages.index.is_live(entry.seq).unwrap_or(true));
-        let records: Vec<Record<'_>> = entries
-            .iter()
-            .map(|entry| Record {
-                seq: entry.seq,
-                time: entry.time,
-                head: &entry.head,
-                body: &entry.body,
-            })
-            .collect();
-        log.write(&LogChange {
-            append: &records,
-            ..LogChange::default()
-        })
     }
 
     /// Takes what the journals have more. A shard that was opened anew is copied anew: which of its last records counted
@@ -316,6 +282,40 @@ impl Twin {
         }
         Ok(())
     }
+}
+
+/// Fills a log with what a stream's log has.
+pub(super) fn copy_log(env: &Environment, id: StreamId, stream: &Stream) -> Result<()> {
+    let backend = env.backend(stream.messages.settings.backend)?;
+    let (mut log, _) = backend.open(id.log(), &crate::backend::LogOptions::default())?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let reader = stream.messages.reader();
+    reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+        entries.push(entry.to_entry());
+        ControlFlow::Continue(())
+    })?;
+    // Turns that are in flight are not in the log.
+    entries.extend(stream.messages.tail().unwritten().map(|record| Entry {
+        seq: record.seq,
+        time: record.time,
+        head: Bytes::copy_from_slice(record.head),
+        body: Bytes::copy_from_slice(record.body),
+    }));
+    // What a start found to be beyond the limits goes from the log in the stream's next turn only.
+    entries.retain(|entry| stream.messages.index.is_live(entry.seq).unwrap_or(true));
+    let records: Vec<Record<'_>> = entries
+        .iter()
+        .map(|entry| Record {
+            seq: entry.seq,
+            time: entry.time,
+            head: &entry.head,
+            body: &entry.body,
+        })
+        .collect();
+    log.write(&LogChange {
+        append: &records,
+        ..LogChange::default()
+    })
 }
 
 pub(super) fn compare(

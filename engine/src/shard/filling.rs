@@ -1,0 +1,71 @@
+//! A replica that is new: streams are copied onto it one by one, each at another moment, while it is told what changes meanwhile. A
+//! copy has all up to the record that its snapshot names, and what was told behind that comes over it.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::shard::holes::covered_key;
+use crate::shard::load::saved_position;
+use crate::shard::offline::contained;
+use crate::shard::{Role, Shard};
+use crate::types::{NanoTime, Seq, StreamId};
+
+impl Shard {
+    /// It has nothing yet, and is told what comes behind that record.
+    ///
+    /// # Errors
+    /// If it has something, or the catalogue cannot be written.
+    pub(super) fn fill(&mut self, from: Seq) -> Result<()> {
+        let is_new = self.role == Role::Following && self.streams.is_empty() && self.offline.ids().is_empty();
+        if !is_new || self.position > from {
+            return Err(Error::invalid("only a replica that has nothing can be filled"));
+        }
+        // A start finds that no record is missing.
+        let covered = Bytes::copy_from_slice(&from.to_le_bytes());
+        self.root_kv()?.put_all(&[(covered_key(self.number), Some(covered))])?;
+        self.position = from;
+        self.role = Role::Filling { from };
+        Ok(())
+    }
+
+    /// A copy of a stream is there.
+    ///
+    /// # Errors
+    /// If the replica is not being filled, or has the stream; or storage fails for more than this stream.
+    pub(super) fn take_copy(&mut self, id: StreamId, now: NanoTime) -> Result<()> {
+        let Role::Filling { from } = self.role else {
+            return Err(Error::invalid("a copy comes to a replica that is not being filled"));
+        };
+        if self.streams.contains_key(&id) {
+            return Err(Error::invalid(format!(
+                "a copy of stream {id} comes to a replica that has it"
+            )));
+        }
+        let up_to = saved_position(&self.env, id)?;
+        if up_to < from {
+            let text = format!(
+                "a copy of stream {id} has all up to record {up_to}, and the replica is told what comes behind {from}"
+            );
+            return Err(Error::invalid(text));
+        }
+        self.env.catalogue.seen(id);
+        contained(|| self.open_replica(id, None, now))?;
+        // Its log was written beside the shard, and is to be synced before the records that it replaces are freed.
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.unsaved = true;
+        }
+        Ok(())
+    }
+
+    /// It lacks nothing any more.
+    ///
+    /// # Errors
+    /// If it is not being filled.
+    pub(super) fn filled(&mut self) -> Result<()> {
+        if !matches!(self.role, Role::Filling { .. }) {
+            return Err(Error::invalid("a replica that is not being filled is said to be full"));
+        }
+        self.role = Role::Following;
+        Ok(())
+    }
+}
