@@ -290,13 +290,13 @@ fn a_store_says_which_shards_were_added() {
     let said = |bench: &Bench| bench.root().kv().get(STORE_KEY).unwrap().unwrap();
     let mut bench = bench(Storage::Segment);
     bench.close();
-    assert_eq!(said(&bench), r#"{"version":2,"shards":2}"#);
+    assert_eq!(said(&bench), r#"{"version":3,"shards":2}"#);
     bench.open();
     add(&bench);
     bench.store().end_shard(ADDED).unwrap();
     add(&bench);
     bench.close();
-    let with = r#"{"version":3,"shards":2,"added":[70]}"#;
+    let with = r#"{"version":4,"shards":2,"added":[70]}"#;
     assert_eq!(said(&bench), with);
     bench.open();
     bench.close();

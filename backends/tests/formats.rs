@@ -97,6 +97,8 @@ fn fill_more(store: &Store) {
         .create_stream("A", config("LATE", Retention::Limits), &defaults)
         .unwrap();
     late.publish("late.1", "", b"late").unwrap();
+    // The journal refers to it.
+    late.publish("late.2", "", &[7; LARGE]).unwrap();
     late.create_consumer(worker()).unwrap();
     for message in late.fetch("worker", 1, NOW).unwrap() {
         message.ack().unwrap();
@@ -109,7 +111,7 @@ fn fill_more(store: &Store) {
     begin.unwrap();
 }
 
-fn check(folder: &Path, killed: bool) {
+fn check(folder: &Path, version: u32, killed: bool) {
     for round in 0..2 {
         let store = open(folder);
         let names: Vec<(String, String)> = store
@@ -156,6 +158,9 @@ fn check(folder: &Path, killed: bool) {
         if killed {
             let late = store.stream("A", "LATE").unwrap();
             assert_eq!(late.message(1).unwrap().unwrap().payload, "late");
+            let large = late.message(2).unwrap();
+            assert_eq!(large.is_some(), version >= 3);
+            assert!(large.is_none_or(|large| large.payload == [7; LARGE][..]));
             assert_eq!(late.consumer_info("worker").unwrap().ack_floor.stream, 1);
         }
         // Goes on as any store, and once more in the version that it has now.
@@ -167,6 +172,9 @@ fn check(folder: &Path, killed: bool) {
     }
 }
 
+/// Bytes of a body that is in the stream's log alone, from version 3 on.
+const LARGE: usize = 300 << 10;
+
 fn fixture(version: u32, how: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}-{how}.zst"))
 }
@@ -174,7 +182,7 @@ fn fixture(version: u32, how: &str) -> PathBuf {
 fn opens(version: u32, how: &str) {
     let folder = tempfile::tempdir().unwrap();
     unpack(&fixture(version, how), folder.path());
-    check(folder.path(), how == "killed");
+    check(folder.path(), version, how == "killed");
     // It is one of today's version now, with all that makes it one.
     let root = StoreDir::new(folder.path())
         .open_read_only(BackendKind::Segment)
@@ -216,6 +224,16 @@ fn a_store_of_version_2_that_was_stopped_is_opened() {
 #[test]
 fn a_store_of_version_2_that_was_killed_is_opened() {
     opens(2, "killed");
+}
+
+#[test]
+fn a_store_of_version_3_that_was_stopped_is_opened() {
+    opens(3, "stopped");
+}
+
+#[test]
+fn a_store_of_version_3_that_was_killed_is_opened() {
+    opens(3, "killed");
 }
 
 #[test]

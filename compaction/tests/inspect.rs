@@ -64,7 +64,7 @@ fn closed(backend: &'static str) {
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(!report.has_journal_tail);
     assert!(report.streams.iter().all(|s| s.journal_tail.commands == 0));
-    assert_eq!((report.format_version, report.shards), (Some(2), 2));
+    assert_eq!((report.format_version, report.shards), (Some(3), 2));
     assert_eq!(report.journals.len(), 2);
     assert_eq!(
         report,
@@ -350,7 +350,7 @@ fn the_program_prints_tables_and_json() {
         "segment, sync, resident",
         "workers",
         "orders.",
-        "format version 2",
+        "format version 3",
     ] {
         assert!(text.contains(needle), "{needle} in\n{text}");
     }
@@ -361,7 +361,7 @@ fn the_program_prints_tables_and_json() {
     let orders = orders.iter().find(|s| s["name"] == "ORDERS").unwrap();
     assert_eq!(orders["messages"], fixture.state("ORDERS").messages);
     assert!(orders["first_time"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(json["format_version"], 2);
+    assert_eq!(json["format_version"], 3);
 
     let output = weir(&["inspect", "/nowhere/at/all"]);
     assert_eq!(output.status.code(), Some(1));

@@ -35,6 +35,7 @@ use crate::types::{LogRef, NanoTime, ShardId, StreamId};
 use crate::words;
 
 pub use crate::index::ChunkSize;
+pub use crate::shard::AsideSizes;
 pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
@@ -54,10 +55,10 @@ pub type OpeningProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Send + Sync>;
 
 /// The version of what the engine writes: snapshots, commands, packed heads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// The version of a store to which shards were [added](Store::add_shard): programs that know no such shards would take what is theirs for
 /// what nobody has.
-pub const FORMAT_ADDED: u32 = 3;
+pub const FORMAT_ADDED: u32 = 4;
 /// The lowest version that is read: stores of it are converted when they are opened.
 pub const FORMAT_READ: u32 = 1;
 /// Shards at most: more threads than that only get in each other's way.
@@ -98,6 +99,8 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     /// Sequences in a chunk of an index in memory: fewer are for tests.
     pub chunk_size: ChunkSize,
+    /// From how many bytes on the body of a message is in its stream's log alone.
+    pub aside: AsideSizes,
     /// The backends that have files already. Their logs are compared with the catalogue and keep their ids for themselves, even
     /// where the catalogue has lost every stream that uses the backend.
     pub there: Vec<BackendKind>,
@@ -131,6 +134,7 @@ impl StoreOptions {
             queue: QueueLimits::default(),
             segment_bytes: LogOptions::default().segment_bytes,
             chunk_size: ChunkSize::default(),
+            aside: AsideSizes::default(),
             there: Vec::new(),
             read: None,
             room: None,
@@ -541,7 +545,8 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     let kv = root.kv();
     if let Some(snapshot) = read_store(kv.as_ref())? {
         if snapshot.version < FORMAT_VERSION {
-            // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints.
+            // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints. Version 3 has
+            // references to bodies in journals, from now on.
             write_store(root.as_ref(), snapshot.clone())?;
             tracing::info!(from = snapshot.version, to = FORMAT_VERSION, "the store was converted");
         }

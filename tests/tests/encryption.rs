@@ -221,7 +221,7 @@ fn with_tools(server: &Server, backend: Backend) -> Result<()> {
         tool::well(&[arguments, &["--key-file", key]].concat())?;
     }
     let seen = tool::well(&["inspect", store, "--key-file", key])?;
-    ensure!(seen.contains("format version 2, encrypted, "), "{seen}");
+    ensure!(seen.contains("format version 3, encrypted, "), "{seen}");
     let dumped = tool::well(&["dump", store, "--stream", stream, "--key-file", key])?;
     ensure!(dumped.contains(&format!("a {SECRET}, number 17")), "{dumped}");
     let out = folder.path().join("copy");

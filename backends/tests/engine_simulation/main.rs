@@ -9,6 +9,7 @@
 //! writes down what happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod aside;
 mod flights;
 mod named;
 mod oracle;
@@ -21,7 +22,7 @@ mod world;
 
 use support::Random;
 use weir_backends::segment::disk::Injected;
-use weir_engine::store::ChunkSize;
+use weir_engine::store::{AsideSizes, ChunkSize};
 use workload::Simulation;
 use world::{Ground, Shape, World};
 
@@ -71,6 +72,15 @@ fn one(seed: u64, ground: Ground, faults: Faults) -> Outcome {
         chunk_size: match FOUND.contains(&seed) {
             true => ChunkSize::default(),
             false => ChunkSize::small(1 + (seed % 5) as u8),
+        },
+        // Of the bodies that are drawn, some are on both sides of these.
+        aside: match seed % 3 {
+            0 => AsideSizes::default(),
+            1 => AsideSizes { body: 500, synced: 0 },
+            _ => AsideSizes {
+                body: 50,
+                synced: 1_000,
+            },
         },
         hurries: seed % 2 == 1 && !FOUND.contains(&seed) && !FOUND_ROTTEN.contains(&seed),
     };

@@ -6,7 +6,7 @@ use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
 use weir_engine::shard::Input;
-use weir_engine::store::ChunkSize;
+use weir_engine::store::{AsideSizes, ChunkSize};
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Retention, StreamConfig};
 use weir_engine::{Kind, SECOND, Seq, ShardId, StreamId};
@@ -21,6 +21,10 @@ pub const SMALL: Shape = Shape {
     checkpoint_bytes: 1,
     segment_bytes: 4 << 10,
     chunk_size: ChunkSize::WHOLE,
+    aside: AsideSizes {
+        body: 8 << 10,
+        synced: 256 << 10,
+    },
     hurries: false,
 };
 
@@ -36,7 +40,7 @@ pub fn create(world: &World) {
     create_as(world, StreamConfig::default());
 }
 
-fn create_as(world: &World, config: StreamConfig) {
+pub fn create_as(world: &World, config: StreamConfig) {
     let config = StreamConfig {
         name: "S".into(),
         subjects: vec!["s.>".into()],

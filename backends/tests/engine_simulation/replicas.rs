@@ -9,7 +9,7 @@ use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::SimulatedDisk;
 use weir_engine::shard::emit::Outlet;
 use weir_engine::stepped::{Group, Replica, SteppedStore};
-use weir_engine::store::{ChunkSize, OpenBackend, StoreOptions};
+use weir_engine::store::{AsideSizes, ChunkSize, OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, ShardId};
 
@@ -258,6 +258,8 @@ fn one(seed: u64, ground: Ground) -> [usize; 4] {
         checkpoint_bytes: [1_000, 10_000, 200_000][random.below(3) as usize],
         segment_bytes: [4 << 10, 16 << 10, 64 << 10][random.below(3) as usize],
         chunk_size: ChunkSize::small(1 + (seed % 5) as u8),
+        // Who follows is handed all bodies whatever these say.
+        aside: AsideSizes { body: 50, synced: 0 },
         hurries: true,
     };
     let mut world = World::new(seed, shape);

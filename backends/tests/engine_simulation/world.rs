@@ -15,7 +15,7 @@ use weir_engine::consumer::ConsumerInfo;
 use weir_engine::shard::emit::{Delivery, Emit, Outlet, PubAck, Ticket};
 use weir_engine::shard::{InTurn, Input, ShardHandle};
 use weir_engine::stepped::{SteppedStore, Twin};
-use weir_engine::store::{ChunkSize, OpenBackend, StoreOptions};
+use weir_engine::store::{AsideSizes, ChunkSize, OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
 use weir_engine::{Backend, NanoTime, Nanos, Result, SECOND, Seq, ShardId, StreamId};
@@ -92,6 +92,7 @@ pub struct Shape {
     pub segment_bytes: u64,
     /// Sequences in a chunk of an index: with few, much of it is kept beside the logs.
     pub chunk_size: ChunkSize,
+    pub aside: AsideSizes,
     /// Whether shards go on while their journals are synced.
     pub hurries: bool,
 }
@@ -260,6 +261,7 @@ impl World {
                 checkpoint_bytes: shape.checkpoint_bytes,
                 segment_bytes: shape.segment_bytes,
                 chunk_size: shape.chunk_size,
+                aside: shape.aside,
                 entropy: 1,
                 ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
             }

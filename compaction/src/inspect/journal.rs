@@ -119,7 +119,7 @@ impl Tails {
         let report = &mut tail.report;
         report.commands += 1;
         match command {
-            Command::Publish { seq, .. } => {
+            Command::Publish { seq, .. } | Command::PublishAside { seq, .. } => {
                 report.publishes += 1;
                 report.unwritten += u64::from(seq > tail.log_last);
             }
@@ -136,7 +136,12 @@ impl Tails {
             | Command::CreateConsumer { .. }
             | Command::UpdateConsumer { .. }
             | Command::DeleteConsumer { .. } => report.configuration += 1,
-            Command::Together { .. } | Command::Copied { .. } | Command::Removing { .. } => {}
+            Command::Together { .. }
+            | Command::Aside { .. }
+            | Command::Void { .. }
+            | Command::PublishAgain { .. }
+            | Command::Copied { .. }
+            | Command::Removing { .. } => {}
             // Unpacked where it was read.
             Command::Moved { .. } => {}
         }

@@ -148,6 +148,26 @@ pub(super) fn said(command: &Command) -> String {
                 words::count(body.len() as u64, "byte")
             )
         }
+        Command::PublishAside { seq, head, len, .. } => {
+            let subject = String::from_utf8_lossy(subject_of(head)).into_owned();
+            format!(
+                "message {seq} stored: {subject}, {}, which the stream's log has",
+                words::count(*len, "byte")
+            )
+        }
+        Command::Aside { last: 0, synced } => {
+            format!("the logs were synced with all that records up to {synced} left to them")
+        }
+        Command::Aside { last, .. } => {
+            format!("a turn that counts only if the stream's log has all up to message {last}")
+        }
+        Command::Void { from } => {
+            format!("what is said of the stream from record {from} on does not count, for its log lacks it")
+        }
+        Command::PublishAgain { seq, body } => {
+            let len = words::count(body.len() as u64, "byte");
+            format!("message {seq} after all, {len}, for the stream's log could not take it")
+        }
         Command::Remove { first, seqs } if seqs.is_empty() => format!("all below {first} removed"),
         Command::Remove { first, seqs } => format!("all below {first} and {} removed", named(seqs)),
         Command::Raise { last, .. } => format!("sequence {last} given away with nothing under it"),

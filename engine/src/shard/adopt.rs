@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::backend::{Direction, Want};
 use crate::error::{Error, Result};
 use crate::shard::InTurn;
+use crate::shard::aside::Outlook;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::load::{self, load_stream, note_lost};
@@ -152,8 +153,12 @@ impl InTurn<'_, '_> {
     /// Applies what the journal still has of the stream.
     fn replay_into(&mut self, stream: &mut Stream, id: StreamId, now: NanoTime) -> Result<()> {
         let journal = self.shard.commit.reader();
+        let outlook = Outlook::behind(journal.as_ref(), 0)?;
         each_portion(journal.as_ref(), journal.extent().last, &mut |portion| {
             for (position, _, command) in portion.commands.into_iter().filter(|(_, of, _)| *of == id) {
+                let Some(command) = outlook.counts(position, id, command) else {
+                    continue;
+                };
                 let (position, command) = command.first_written(position);
                 if matches!(command, Command::DeleteStream) {
                     return Err(Error::invalid(format!(

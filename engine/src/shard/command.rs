@@ -3,7 +3,8 @@
 //!
 //! A command is one journal record. Its head begins with the kind (1 byte) and the stream's id (8 bytes, little
 //! endian); numbers after that are LEB128. A publish carries the message's packed head in its head and the message's
-//! body in its body; the others have all in the head or, where it may be long, in the body.
+//! body in its body; the others have all in the head or, where it may be long, in the body. One whose body is in the stream's log alone has
+//! in its own the body's length (LEB128) and the header block.
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ mod encode;
 
 pub(in crate::shard) use decode::{moved_head, stream_of};
 pub use encode::Commands;
+#[cfg(test)]
+use encode::SetAside;
 
 const PUBLISH: u8 = 1;
 const REMOVE: u8 = 2;
@@ -35,6 +38,10 @@ const GIVEN_UP: u8 = 14;
 const RESET_CONSUMER: u8 = 15;
 const PLACED: u8 = 17;
 const REMOVING: u8 = 18;
+const PUBLISH_ASIDE: u8 = 19;
+const ASIDE: u8 = 20;
+const VOID: u8 = 21;
+const PUBLISH_AGAIN: u8 = 22;
 /// Added to the kind of a record that was written before: behind the stream's id stands the number that it had first.
 const MOVED: u8 = 0x80;
 
@@ -49,6 +56,38 @@ pub enum Command {
         time: NanoTime,
         /// Its packed head.
         head: Bytes,
+        /// Its body.
+        body: Bytes,
+    },
+    /// A message was stored whose body is in the stream's log alone.
+    PublishAside {
+        /// Its sequence.
+        seq: Seq,
+        /// Its time.
+        time: NanoTime,
+        /// Its packed head.
+        head: Bytes,
+        /// The header block, with which its body begins.
+        block: Bytes,
+        /// Bytes of the whole body.
+        len: u64,
+    },
+    /// A turn begins that counts only if the stream's log has all messages up to a sequence; or none, and it only says the rest.
+    Aside {
+        /// The sequence, or 0.
+        last: Seq,
+        /// The logs were synced with all bodies that records up to this one refer to.
+        synced: Seq,
+    },
+    /// What the journal says of the stream from a record on, up to this one, does not count: the stream's log does not have what that needs.
+    Void {
+        /// The record.
+        from: Seq,
+    },
+    /// A message whose body was to be in the stream's log alone, which could not take it.
+    PublishAgain {
+        /// Its sequence.
+        seq: Seq,
         /// Its body.
         body: Bytes,
     },
@@ -203,7 +242,9 @@ impl Command {
     pub fn check(&self) -> Result<()> {
         let (single, many): (&[u64], &[Seq]) = match self {
             // The stream counts on from here.
-            Self::Publish { seq: last, .. } | Self::Raise { last, .. } => return check_counted(*last),
+            Self::Publish { seq: last, .. } | Self::PublishAside { seq: last, .. } | Self::Raise { last, .. } => {
+                return check_counted(*last);
+            }
             Self::Remove { first, seqs } => {
                 check_counted(*first)?;
                 (&[], seqs)
@@ -227,7 +268,10 @@ impl Command {
     /// Whether the time of its record is that of the turn that wrote it. Those of messages are not: a mirror's have the times of their
     /// origin.
     pub fn tells_time(&self) -> bool {
-        !matches!(self, Self::Publish { .. } | Self::Raise { .. } | Self::Moved { .. })
+        !matches!(
+            self,
+            Self::Publish { .. } | Self::PublishAside { .. } | Self::Raise { .. } | Self::Moved { .. }
+        )
     }
 
     /// What it says, and the number that it had first; `position` is the one that it has.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::error::Result;
+use crate::shard::command::Commands;
 use crate::shard::emit::Emit;
 use crate::shard::turn::Turn;
 use crate::shard::{Role, Shard, ShardHandle, keep_ledger};
@@ -33,6 +34,8 @@ pub(super) struct Flights {
     bytes: usize,
     /// How many turns there were since nothing was in flight.
     unsettled: u32,
+    /// What is to be answered of turns that could not be let out after all.
+    failed: Vec<Emit>,
 }
 
 /// A turn that is written and not let out.
@@ -46,6 +49,13 @@ struct Flight {
     bytes: usize,
     /// The last record before it.
     before: Seq,
+}
+
+impl Flight {
+    /// Whether somebody waits for it to be on disk.
+    fn is_due(&self) -> bool {
+        self.needs == self.turn
+    }
 }
 
 impl Flights {
@@ -79,7 +89,9 @@ impl Flights {
     pub fn give_up(&mut self) -> Vec<Emit> {
         let given_up = std::mem::take(self);
         (self.turn, self.landed) = (given_up.turn, given_up.turn);
-        given_up.waiting.into_iter().flat_map(|flight| flight.emits).collect()
+        let mut emits = given_up.failed;
+        emits.extend(given_up.waiting.into_iter().flat_map(|flight| flight.emits));
+        emits
     }
 
     fn push(&mut self, flight: Flight) {
@@ -118,11 +130,15 @@ impl Shard {
             }
         }
         let before = self.position;
-        let bytes = self.write_journal(turn)?;
         // Of replicas, nothing is a fact before most have it, however little a stream asks for.
         let is_leading = self.role == Role::Leading;
         let has_decided = !turn.commands.is_empty() || !turn.emits.is_empty() || !self.touched.is_empty();
         let due = turn.sync || is_leading && has_decided || self.sync_due.is_some_and(|due| due <= turn.now);
+        if due {
+            self.sync_asides()?;
+        }
+        let (asides, left) = self.set_aside(turn, due);
+        let bytes = self.submit(&turn.commands)? + left;
         if due {
             self.sync_due = None;
         } else if let Some(nanos) = turn.sync_within {
@@ -131,6 +147,7 @@ impl Shard {
         }
         self.flights.turn += 1;
         let number = self.flights.turn;
+        self.wait_for_bodies(asides, number);
         for at in 0..self.touched.len() {
             if let Some(stream) = self.streams.get_mut(&self.touched[at]) {
                 stream.position = self.position;
@@ -157,8 +174,9 @@ impl Shard {
             self.position = before;
             return Err(error);
         }
-        let mut emits = Vec::new();
+        let (mut emits, mut is_awaited) = (Vec::new(), due);
         while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
+            is_awaited |= flight.is_due();
             for (id, _) in flight.streams {
                 self.land_stream(id, number, None, turn.now);
             }
@@ -171,6 +189,7 @@ impl Shard {
         for at in 0..self.touched.len() {
             self.land_stream(self.touched[at], number, None, turn.now);
         }
+        self.bodies_landed(number, is_awaited, turn.now)?;
         self.flights.landed = number;
         for (id, error) in std::mem::take(&mut self.faulty) {
             self.take_offline(id, &error, turn);
@@ -181,12 +200,12 @@ impl Shard {
         Ok(())
     }
 
-    /// Writes the turn's commands to the journal; answers how many bytes those are, about.
-    fn write_journal(&mut self, turn: &Turn<'_>) -> Result<usize> {
-        if turn.commands.is_empty() {
+    /// Writes commands to the journal; answers how many bytes those are, about.
+    pub(super) fn submit(&mut self, commands: &Commands) -> Result<usize> {
+        if commands.is_empty() {
             return Ok(0);
         }
-        let records = turn.commands.records(self.position + 1);
+        let records = commands.records(self.position + 1);
         self.commit.submit(&records)?;
         self.position += records.len() as Seq;
         let lengths = records.iter().map(|record| record.head.len() + record.body.len() + 64);
@@ -235,7 +254,7 @@ impl Shard {
             self.commit.wait(first.needs)?;
         }
         let done = self.commit.committed()?;
-        Ok(self.land_up_to(done, now))
+        self.land_up_to(done, now)
     }
 
     /// Waits until all is committed that is in flight, and lets it out.
@@ -247,12 +266,13 @@ impl Shard {
             return Ok(Vec::new());
         }
         self.commit.sync()?;
-        Ok(self.land_up_to(TurnNumber::MAX, now))
+        self.land_up_to(TurnNumber::MAX, now)
     }
 
-    fn land_up_to(&mut self, done: TurnNumber, now: NanoTime) -> Vec<Emit> {
-        let mut emits = Vec::new();
+    fn land_up_to(&mut self, done: TurnNumber, now: NanoTime) -> Result<Vec<Emit>> {
+        let (mut emits, mut is_awaited) = (Vec::new(), false);
         while let Some(flight) = self.flights.pop_committed(done) {
+            is_awaited |= flight.is_due();
             for (id, shown) in flight.streams {
                 self.land_stream(id, flight.turn, Some(shown), now);
             }
@@ -262,7 +282,11 @@ impl Shard {
                 false => emits.extend(flight.emits),
             }
         }
-        emits
+        if let Err(error) = self.bodies_landed(self.flights.landed, is_awaited, now) {
+            self.flights.failed = emits;
+            return Err(error);
+        }
+        Ok(emits)
     }
 
     /// What turns up to this one did to a stream is a fact: its log has it from now on, and others see it.
@@ -275,6 +299,7 @@ impl Shard {
             true => {
                 // The log is asked again when it is time to look.
                 stream.messages.join(turn);
+                self.asides.refused(id, turn);
                 Ok(())
             }
             false => stream.messages.land(turn, read),
@@ -286,7 +311,8 @@ impl Shard {
         }
         keep_ledger(&self.env, stream);
         if let Err(error) = written {
-            // The journal has it all: what is answered stays true.
+            // The journal has it all, or will have before the turn is let out: what is answered stays true.
+            self.asides.refused(id, turn);
             self.not_written(id, error, now);
         }
     }

@@ -151,7 +151,7 @@ impl Shard {
                 if position <= stream.position {
                     return Ok(());
                 }
-                if let Command::Publish { seq, .. } = command {
+                if let Command::Publish { seq, .. } | Command::PublishAside { seq, .. } = command {
                     holes.goes_on(id, stream.messages.last(), *seq);
                 } else if let Some((newest, time)) = newest_sent(command)
                     && newest > stream.messages.last()

@@ -6,6 +6,7 @@ use crate::backend::LogReader;
 use crate::error::{Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::index::Census;
+use crate::shard::aside::Outlook;
 use crate::shard::command::Command;
 use crate::shard::moved_on;
 use crate::shard::offline::but_for_room;
@@ -352,9 +353,12 @@ pub(super) fn load_one(
         Some(snapshot) => Some(load_saved(env, snapshot, now)?),
         None => None,
     };
+    let outlook = Outlook::behind(journal, 0)?;
     each_portion(journal, last, &mut |portion| {
         for (position, of, command) in portion.commands {
-            if of == id {
+            if of == id
+                && let Some(command) = outlook.counts(position, id, command)
+            {
                 replay_one(env, &mut stream, position, command, now)?;
             }
         }

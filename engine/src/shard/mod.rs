@@ -6,6 +6,7 @@
 //! shard, which goes on with the next turns meanwhile ([`flights`]).
 
 pub mod adopt;
+pub(crate) mod aside;
 mod checkpoint;
 pub mod command;
 pub(crate) mod commit;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+pub use aside::AsideSizes;
 pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 pub use looking::Looking;
 pub use role::Role;
@@ -59,6 +61,7 @@ use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{NanoTime, Nanos, SECOND, Seq, ShardId, StreamId};
+use aside::Asides;
 use checkpoint::Checkpoint;
 use commit::Commit;
 use emit::{ConsumerName, Emit, Status, Ticket};
@@ -117,6 +120,8 @@ pub(crate) struct Shard {
     sync_due: Option<NanoTime>,
     /// Turns that are written and not let out.
     flights: Flights,
+    /// Large bodies that are in the streams' logs alone, and not on disk.
+    asides: Asides,
     checkpoint: Checkpoint,
     /// Indexes that are to be kept beside their logs.
     keeping: keeping::IndexKeeping,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::backend::{Direction, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
+use crate::shard::aside::Outlook;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::commit::Commit;
@@ -85,6 +86,7 @@ impl Shard {
             deadline_of: Default::default(),
             sync_due: None,
             flights: Default::default(),
+            asides: Default::default(),
             checkpoint: Checkpoint::default(),
             keeping: Default::default(),
             moving: None,
@@ -463,6 +465,7 @@ impl Shard {
         let last = reader.extent().last;
         let mut replayed = 0u64;
         let mut cut = None;
+        let mut outlook: Option<Outlook> = None;
         let snapshots = self.streams.values().map(|stream| stream.position).max().unwrap_or(0);
         let mut holes = Holes::new(self.covered()?, snapshots, reader.extent().first);
         each_portion(reader.as_ref(), last, &mut |portion| {
@@ -476,6 +479,19 @@ impl Shard {
                     cut = Some((position - 1, count));
                     return Ok(ControlFlow::Break(()));
                 }
+                if let Command::Aside { last, .. } = command {
+                    if outlook.is_none() {
+                        outlook = Some(Outlook::behind(reader.as_ref(), position)?);
+                    }
+                    if let Some(outlook) = &mut outlook {
+                        self.look_for_bodies(outlook, position, id, last);
+                    }
+                }
+                let command = match &outlook {
+                    Some(outlook) => outlook.counts(position, id, command),
+                    None => Some(command),
+                };
+                let Some(command) = command else { continue };
                 self.look_behind_hole(&mut holes, position, id, &command, now)?;
                 replayed += u64::from(self.replay(position, id, command, now)?);
             }
@@ -493,6 +509,9 @@ impl Shard {
             self.commit.cut(position)?;
             // What comes next has the numbers of what was cut off.
             self.position = position.max(snapshots);
+        }
+        if let Some(outlook) = outlook {
+            self.note_broken_off(&outlook, now)?;
         }
         self.write_logs(now)?;
         if self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)? {
@@ -544,7 +563,7 @@ impl Shard {
                     return Ok(false);
                 }
                 match &command {
-                    Command::Publish { seq, .. } => stream.messages.tell_of(*seq),
+                    Command::Publish { seq, .. } | Command::PublishAside { seq, .. } => stream.messages.tell_of(*seq),
                     Command::Raise { last, .. } => stream.messages.tell_of(*last),
                     Command::Remove { first, .. } => stream.messages.tell_of(first.saturating_sub(1)),
                     _ => {}

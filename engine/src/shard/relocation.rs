@@ -149,6 +149,11 @@ impl Relocations {
         self.due.insert(id, NanoTime::MIN);
     }
 
+    /// Whether the catalogue may still name another log of a stream than that which it has.
+    pub fn has_left(&self, id: StreamId) -> bool {
+        self.left.iter().any(|(left, _)| *left == id)
+    }
+
     /// Somebody waits for the move of a stream.
     pub fn watch(&mut self, id: StreamId, watcher: Sender<MoveStep>) {
         self.watchers.lock().insert(id, watcher);
@@ -530,7 +535,7 @@ impl Shard {
             return;
         };
         // The log that it left last is the one that the catalogue names, until a checkpoint was written.
-        if stream.messages.is_dirty() || self.relocations.left.iter().any(|(left, _)| *left == id) {
+        if stream.messages.is_dirty() || self.relocations.has_left(id) {
             self.relocations.due.insert(id, now.saturating_add(SECOND));
             return;
         }
@@ -678,7 +683,14 @@ impl Shard {
         // Its log is about to be let go of.
         self.tending.stop_for(id);
         let discards = self.env.discards();
-        let ended = caught_up.and_then(|_| contained(|| finish(&mut copy, stream, discards, now)));
+        // Of the log that it leaves, nobody could sync what the journal refers to.
+        let synced = self.sync_asides();
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let ended = synced
+            .and(caught_up)
+            .and_then(|_| contained(|| finish(&mut copy, stream, discards, now)));
         drop(copy);
         match ended {
             Ok(left) => {

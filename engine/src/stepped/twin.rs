@@ -11,6 +11,7 @@ use super::SteppedStore;
 use crate::backend::{Direction, LogChange, LogOptions, Want};
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Kind, Result};
+use crate::shard::aside::Outlook;
 use crate::shard::command::Command;
 use crate::shard::errand::Errands;
 use crate::shard::journal::LocalJournal;
@@ -186,12 +187,17 @@ impl Twin {
             return self.copy_shard(number, shard, openings);
         }
         self.seen.insert(number, (shard.position(), opened));
+        let outlook = match entries.iter().any(|entry| Command::is_aside(&entry.head)) {
+            true => Outlook::behind(journal.as_ref(), seen)?,
+            false => Outlook::default(),
+        };
         for entry in entries {
             let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
             if matches!(command, Command::DeleteStream) {
                 self.remove(id)?;
                 continue;
             }
+            let command = with_body(shard, id, outlook.completed(id, command))?;
             let mut stream = self.streams.remove(&id);
             replay_one(&self.env, &mut stream, entry.seq, command, now)?;
             if let Some(mut stream) = stream {
@@ -316,6 +322,41 @@ pub(super) fn copy_log(env: &Environment, id: StreamId, stream: &Stream) -> Resu
         append: &records,
         ..LogChange::default()
     })
+}
+
+/// A message whose body the journal does not have, with that of the leader's; of one that is gone already, with zeros.
+fn with_body(shard: &mut Shard, id: StreamId, command: Command) -> Result<Command> {
+    let (seq, time, head, block, len) = match command {
+        Command::Moved { position, command } => {
+            let command = Box::new(with_body(shard, id, *command)?);
+            return Ok(Command::Moved { position, command });
+        }
+        Command::PublishAside {
+            seq,
+            time,
+            head,
+            block,
+            len,
+        } => (seq, time, head, block, len),
+        command => return Ok(command),
+    };
+    let mut found = None;
+    if let Some((_, stream)) = shard.journaled().find(|(of, _)| **of == id) {
+        let staged = stream.messages.tail().get(seq).cloned();
+        found = match staged {
+            Some(entry) => Some(entry),
+            None => stream.messages.reader().get(seq)?,
+        };
+    }
+    let body = match found {
+        Some(entry) => entry.body,
+        None => {
+            let mut zeros = block.to_vec();
+            zeros.resize(len as usize, 0);
+            zeros.into()
+        }
+    };
+    Ok(Command::Publish { seq, time, head, body })
 }
 
 pub(super) fn compare(

@@ -11,10 +11,10 @@ use crate::backend::{Backend, KvWrite, Log, LogChange, LogOptions, LogReader, Up
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::ChunkSize;
-use crate::shard::Syncs;
 use crate::shard::errand::Errands;
 use crate::shard::fetching::Readers;
 use crate::shard::label::LogLabel;
+use crate::shard::{AsideSizes, Syncs};
 use crate::store::open_index::Opening;
 use crate::store::read_log::ReadLog;
 use crate::store::renewal::Renewal;
@@ -50,6 +50,7 @@ pub(crate) struct Environment {
     pub still: bool,
     pub segment_bytes: u64,
     pub chunk_size: ChunkSize,
+    pub aside: AsideSizes,
     pub errands: Errands,
     /// How long syncing the journals takes.
     pub syncs: Arc<Syncs>,
@@ -122,6 +123,7 @@ impl Environment {
             still: options.still,
             segment_bytes: options.segment_bytes,
             chunk_size: options.chunk_size,
+            aside: options.aside,
             errands,
             syncs: Arc::default(),
             readers: Readers::default(),
@@ -167,6 +169,7 @@ impl Environment {
             segment_bytes: self.segment_bytes,
             syncs: self.syncs.clone(),
             chunk_size: self.chunk_size,
+            aside: self.aside,
             errands: Errands::default(),
             readers: Readers::default(),
             room: None,

@@ -342,14 +342,8 @@ impl Stream {
 
     /// Applies a publish from the journal.
     pub(super) fn replay_publish(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
-        self.expire_ids(time);
+        self.replay_headers(seq, time, &head, &body);
         // The log may be ahead of the checkpoint: then it has the message, or had it and let it go.
-        self.remember_id(message_id(&head, &body).unwrap_or_default(), seq, time);
-        let block = message::headers_len_of(&head).and_then(|len| body.get(..len));
-        if let Some(block) = block {
-            self.replay_origin(block);
-        }
-        self.note_schedule(seq, message::subject_of(&head), block.unwrap_or_default(), time);
         match seq > self.messages.last() {
             true => self.messages.put(seq, time, head, body),
             false => {
@@ -357,6 +351,37 @@ impl Stream {
                 Ok(())
             }
         }
+    }
+
+    /// Applies a publish from the journal whose body, of that length, is in the log alone; `block` is its header block.
+    pub(super) fn replay_publish_aside(
+        &mut self,
+        seq: Seq,
+        time: NanoTime,
+        head: &Bytes,
+        block: &Bytes,
+        len: u64,
+        now: NanoTime,
+    ) {
+        self.replay_headers(seq, time, head, block);
+        if seq > self.messages.last() {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let bytes = message::stored_size_of_record(self.messages.config.storage, head, len);
+            self.messages.ledger.note(seq, seq, bytes, now, LACKED);
+            self.messages.lost_anew = true;
+        }
+        self.messages.raise_last(seq, time);
+    }
+
+    /// Applies what the headers of a message from the journal say; `body` may be no more than these.
+    fn replay_headers(&mut self, seq: Seq, time: NanoTime, head: &Bytes, body: &Bytes) {
+        self.expire_ids(time);
+        self.remember_id(message_id(head, body).unwrap_or_default(), seq, time);
+        let block = message::headers_len_of(head).and_then(|len| body.get(..len));
+        if let Some(block) = block {
+            self.replay_origin(block);
+        }
+        self.note_schedule(seq, message::subject_of(head), block.unwrap_or_default(), time);
     }
 
     /// Forgets the ids that had left the window when this message came, as whoever took it did: by that time, not by a clock.
@@ -383,6 +408,9 @@ impl Stream {
         }
     }
 }
+
+/// Why a message is lost that only the log had, and has no more.
+const LACKED: &str = "its log has lost it, and nothing else had it";
 
 /// The message id of a stored message.
 fn message_id<'a>(head: &[u8], body: &'a [u8]) -> Option<&'a [u8]> {

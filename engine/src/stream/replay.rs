@@ -16,6 +16,13 @@ impl Stream {
         command.check()?;
         match command {
             Command::Publish { seq, time, head, body } => self.replay_publish(seq, time, head, body)?,
+            Command::PublishAside {
+                seq,
+                time,
+                head,
+                block,
+                len,
+            } => self.replay_publish_aside(seq, time, &head, &block, len, now),
             Command::Remove { first, seqs } => {
                 self.replay_remove(first, &seqs)?;
                 self.schedules.gone(first, &seqs);
@@ -80,8 +87,8 @@ impl Stream {
             }
             Command::Removing { json } => self.resume_removals(from_json(&json)?)?,
             Command::Copied { through, key } => self.replay_copied(through, &key),
-            // What is here was unpacked by the shard.
-            Command::Moved { .. } => {}
+            // What is here was unpacked by the shard, which has looked whether the log has what it should.
+            Command::Moved { .. } | Command::Aside { .. } | Command::Void { .. } | Command::PublishAgain { .. } => {}
             Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
         self.messages.removed.clear();

@@ -28,6 +28,26 @@ impl Command {
                 head: head.slice_ref(rest),
                 body: body.clone(),
             },
+            PUBLISH_ASIDE => {
+                let mut behind = &body[..];
+                let len = take(&mut behind)?;
+                Self::PublishAside {
+                    seq: take(&mut rest)?,
+                    time,
+                    head: head.slice_ref(rest),
+                    block: body.slice_ref(behind),
+                    len,
+                }
+            }
+            ASIDE => Self::Aside {
+                last: take(&mut rest)?,
+                synced: take(&mut rest)?,
+            },
+            VOID => Self::Void { from: take(&mut rest)? },
+            PUBLISH_AGAIN => Self::PublishAgain {
+                seq: take(&mut rest)?,
+                body: body.clone(),
+            },
             REMOVE => Self::Remove {
                 first: take(&mut rest)?,
                 seqs: take_deltas(body)?,
@@ -103,6 +123,32 @@ impl Command {
             false => command,
         };
         Some((StreamId(u64::from_le_bytes(stream)), command))
+    }
+}
+
+impl Command {
+    /// Up to which record the logs were synced, where a journal record says so, by its head. One that was written once more says
+    /// nothing of those behind the first.
+    pub(in crate::shard) fn synced_by(head: &[u8]) -> Option<Seq> {
+        let mut rest = head.get(9..).filter(|_| head[0] == ASIDE)?;
+        take(&mut rest)?;
+        take(&mut rest)
+    }
+
+    /// Whether a journal record says that its stream was deleted, by its head.
+    pub(in crate::shard) fn is_deletion(head: &[u8]) -> bool {
+        head.first().is_some_and(|kind| kind & !MOVED == DELETE_STREAM)
+    }
+
+    /// Whether a journal record changes what is said before it, by its head.
+    pub(in crate::shard) fn looks_back(head: &[u8]) -> bool {
+        head.first()
+            .is_some_and(|kind| matches!(kind & !MOVED, VOID | PUBLISH_AGAIN))
+    }
+
+    /// Whether a turn begins with a journal record that leaves something to logs, by its head.
+    pub(crate) fn is_aside(head: &[u8]) -> bool {
+        head.first().is_some_and(|kind| kind & !MOVED == ASIDE)
     }
 }
 

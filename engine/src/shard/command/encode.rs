@@ -1,16 +1,37 @@
 //! Commands of a turn as the records of the journal.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::*;
+use crate::stream::message::headers_len_of;
 use crate::types::Record;
-use crate::varint::{put, zigzag};
+use crate::varint::{put, take, zigzag};
+
+/// Bytes of a header block up to which a message may be left to the log: the journal has the block all the same.
+const BLOCK_MAX: usize = 2 << 10;
 
 /// The commands of one turn, on their way to the journal.
 #[derive(Debug, Default)]
 pub struct Commands {
     heads: Vec<u8>,
     items: Vec<Item>,
+    /// What comes before all of them.
+    begin: Vec<(Vec<u8>, NanoTime)>,
+    /// Bytes of the longest body of a message.
+    longest: usize,
+}
+
+/// What a turn leaves to the log of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::shard) struct SetAside {
+    /// The stream.
+    pub id: StreamId,
+    /// The last of the messages.
+    pub last: Seq,
+    /// Bytes of their bodies.
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -24,18 +45,20 @@ struct Item {
 impl Commands {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.begin.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.begin.len()
     }
 
     /// Forgets all, keeps the memory.
     pub fn clear(&mut self) {
         self.heads.clear();
         self.items.clear();
+        self.begin.clear();
+        self.longest = 0;
         // One huge turn must not hold its memory for ever.
         self.heads.shrink_to(1 << 20);
         self.items.shrink_to(1 << 14);
@@ -44,8 +67,16 @@ impl Commands {
     /// The commands as journal records, numbered from `first`.
     pub fn records(&self, first: Seq) -> Vec<Record<'_>> {
         let mut begin = 0;
-        let mut records = Vec::with_capacity(self.items.len());
-        for (seq, item) in (first..).zip(&self.items) {
+        let mut records = Vec::with_capacity(self.len());
+        for (seq, (head, time)) in (first..).zip(&self.begin) {
+            records.push(Record {
+                seq,
+                time: *time,
+                head,
+                body: &[],
+            });
+        }
+        for (seq, item) in (first + self.begin.len() as Seq..).zip(&self.items) {
             records.push(Record {
                 seq,
                 time: item.time,
@@ -62,7 +93,92 @@ impl Commands {
         self.begin(PUBLISH, stream);
         put(&mut self.heads, seq);
         self.heads.extend_from_slice(head);
+        self.longest = self.longest.max(body.len());
         self.end(time, body);
+    }
+
+    /// Bytes of the longest body of a message.
+    pub(in crate::shard) fn longest_body(&self) -> usize {
+        self.longest
+    }
+
+    /// Where those bodies of a stream that have `body` bytes or more are `least` bytes together, leaves them to the stream's log, if that
+    /// may be; in the order of the streams. Messages of an atomic batch stay: all of them are there after a crash or none, whatever the log has.
+    pub(in crate::shard) fn set_aside(
+        &mut self,
+        body: usize,
+        least: usize,
+        may: &dyn Fn(StreamId) -> bool,
+    ) -> Vec<SetAside> {
+        let mut found: BTreeMap<StreamId, Option<SetAside>> = BTreeMap::new();
+        for (head, bytes) in self.parts() {
+            let Some(id) = super::stream_of(head) else { continue };
+            match head[0] {
+                TOGETHER => _ = found.insert(id, None),
+                PUBLISH => {
+                    let Some((seq, _)) = left_to_log(head, bytes, body) else {
+                        continue;
+                    };
+                    let none = SetAside { id, last: 0, bytes: 0 };
+                    if let Some(of) = found.entry(id).or_insert(Some(none)) {
+                        of.last = seq;
+                        of.bytes += bytes.len();
+                    }
+                }
+                _ => {}
+            }
+        }
+        found.retain(|id, of| of.as_ref().is_some_and(|of| of.bytes >= least) && may(*id));
+        let mut begin = 0;
+        for item in &mut self.items {
+            let head = &mut self.heads[begin..item.head_end];
+            begin = item.head_end;
+            if head[0] != PUBLISH || !super::stream_of(head).is_some_and(|id| found.contains_key(&id)) {
+                continue;
+            }
+            let Some((_, block)) = left_to_log(head, &item.body, body) else {
+                continue;
+            };
+            let mut short = Vec::with_capacity(10 + block);
+            put(&mut short, item.body.len() as u64);
+            short.extend_from_slice(&item.body[..block]);
+            item.body = short.into();
+            head[0] = PUBLISH_ASIDE;
+        }
+        found.into_values().flatten().collect()
+    }
+
+    /// The turn counts only if the stream's log has all up to `last`; the logs have all that records up to `synced` left to them.
+    pub(in crate::shard) fn begin_with_aside(&mut self, stream: StreamId, now: NanoTime, last: Seq, synced: Seq) {
+        let mut head = vec![ASIDE];
+        head.extend_from_slice(&stream.0.to_le_bytes());
+        put(&mut head, last);
+        put(&mut head, synced);
+        self.begin.push((head, now));
+    }
+
+    /// The message is in the journal after all.
+    pub(in crate::shard) fn publish_again(&mut self, stream: StreamId, now: NanoTime, seq: Seq, body: Bytes) {
+        self.begin(PUBLISH_AGAIN, stream);
+        put(&mut self.heads, seq);
+        self.end(now, body);
+    }
+
+    /// What is said of the stream from that record on does not count.
+    pub(in crate::shard) fn void(&mut self, stream: StreamId, now: NanoTime, from: Seq) {
+        self.begin(VOID, stream);
+        put(&mut self.heads, from);
+        self.end(now, Bytes::new());
+    }
+
+    /// Head and body of each.
+    fn parts(&self) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        let mut begin = 0;
+        self.items.iter().map(move |item| {
+            let head = &self.heads[begin..item.head_end];
+            begin = item.head_end;
+            (head, &item.body)
+        })
     }
 
     /// Messages went away.
@@ -225,6 +341,14 @@ impl Commands {
             body,
         });
     }
+}
+
+/// The sequence of a message whose body may be left to the log, for it has at least so many bytes, and how many bytes of that are its header block.
+fn left_to_log(head: &[u8], body: &[u8], least: usize) -> Option<(Seq, usize)> {
+    let mut rest = head.get(9..).filter(|_| body.len() >= least)?;
+    let seq = take(&mut rest)?;
+    let block = headers_len_of(rest).unwrap_or(0);
+    (block <= BLOCK_MAX.min(body.len())).then_some((seq, block))
 }
 
 /// Sequences as their differences, which may be negative: zigzag.

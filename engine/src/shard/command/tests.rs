@@ -50,6 +50,8 @@ fn every_command_reads_back() {
     commands.together(id, 12, 300);
     commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
     commands.removing(id, 11, Bytes::from_static(b"[]"));
+    commands.void(id, 11, 5);
+    commands.publish_again(id, 11, 6, Bytes::from_static(b"body"));
     let decoded: Vec<Command> = commands
         .records(1)
         .iter()
@@ -121,6 +123,61 @@ fn every_command_reads_back() {
             json: Bytes::from_static(b"[]"),
         }
     );
+}
+
+#[test]
+fn large_bodies_are_left_to_the_logs_of_their_streams_and_headers_stay() {
+    let [one, batch, small, other] = [StreamId(300), StreamId(301), StreamId(302), StreamId(303)];
+    let block = b"NATS/1.0\r\nNats-Msg-Id: a\r\n\r\n";
+    let mut head = Vec::new();
+    crate::stream::message::pack_head(b"subject", block.len(), Default::default(), &mut head);
+    let body = Bytes::from([&block[..], &[7; 100]].concat());
+    let mut commands = Commands::default();
+    commands.publish(one, 1, 5, &head, body.clone());
+    commands.publish(one, 2, 5, b"\0subject", Bytes::from_static(b"short"));
+    commands.together(batch, 5, 2);
+    commands.publish(batch, 1, 5, b"\0subject", body.clone());
+    commands.publish(batch, 2, 5, b"\0subject", body.clone());
+    commands.publish(small, 1, 5, b"\0subject", body.clone());
+    commands.publish(one, 3, 5, b"\0subject", body.clone());
+    commands.publish(other, 1, 5, b"\0subject", body.clone());
+    commands.publish(other, 2, 5, b"\0subject", body.clone());
+    let len = body.len();
+    assert_eq!(commands.longest_body(), len);
+    let set_aside = commands.set_aside(len, 2 * len, &|id| id != other);
+    let bytes = 2 * len;
+    assert_eq!(
+        set_aside,
+        [SetAside {
+            id: one,
+            last: 3,
+            bytes
+        }]
+    );
+    commands.begin_with_aside(one, 6, 3, 77);
+    let decoded: Vec<(StreamId, Command)> = commands
+        .records(10)
+        .iter()
+        .map(|record| {
+            let [head, body] = [record.head, record.body].map(Bytes::copy_from_slice);
+            Command::decode(record.time, &head, &body).unwrap()
+        })
+        .collect();
+    assert_eq!(commands.len(), decoded.len());
+    assert_eq!(decoded[0], (one, Command::Aside { last: 3, synced: 77 }));
+    let left = |seq, head: &[u8], block: &'static [u8]| Command::PublishAside {
+        seq,
+        time: 5,
+        head: Bytes::copy_from_slice(head),
+        block: Bytes::from_static(block),
+        len: len as u64,
+    };
+    assert_eq!(decoded[1], (one, left(1, &head, block)));
+    assert_eq!(decoded[7], (one, left(3, b"\0subject", b"")));
+    let whole = |(_, command): &&(StreamId, Command)| matches!(command, Command::Publish { .. });
+    assert_eq!(decoded.iter().filter(whole).count(), 6);
+    commands.clear();
+    assert!(commands.is_empty() && commands.longest_body() == 0);
 }
 
 #[test]

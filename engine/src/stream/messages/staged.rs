@@ -122,6 +122,11 @@ impl Messages {
         self.land(TurnNumber::MAX, keep_tail)
     }
 
+    /// What the log has is on disk when it returns.
+    pub fn sync_log(&mut self) -> Result<()> {
+        self.log.sync()
+    }
+
     /// How many single messages went whose removal the log does not have.
     pub(super) fn unlanded_erasures(&self) -> usize {
         self.erased.len() + self.staged.iter().map(|staged| staged.erased.len()).sum::<usize>()

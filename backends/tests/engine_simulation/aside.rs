@@ -1,0 +1,242 @@
+//! Large bodies that are in a stream's log alone, and what is left of their turns when the process ends or the power goes in the middle.
+
+use std::path::Path;
+
+use weir_backends::segment::SegmentBackend;
+use weir_backends::segment::disk::Failure;
+use weir_engine::conformance::model::Dice;
+use weir_engine::shard::Input;
+use weir_engine::store::AsideSizes;
+use weir_engine::stream::StreamConfig;
+use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId};
+
+use crate::named::{SMALL, STREAM, create_as, restart};
+use crate::support::Random;
+use crate::world::{Look, Said, Shape, World};
+
+/// Bytes of a body that is in the log alone, and of one that is not.
+const BODIES: [usize; 2] = [3_000, 30];
+/// More calls of the disk than a turn of these tests makes.
+const MANY: u64 = 60;
+
+/// A store whose stream holds one message of each subject; bodies of 1,000 bytes and more are in its log alone.
+fn keeping(seed: u64, hurries: bool, durability: &str) -> World {
+    let mut world = World::new(
+        seed,
+        Shape {
+            hurries,
+            checkpoint_bytes: 1 << 20,
+            segment_bytes: 64 << 10,
+            aside: AsideSizes { body: 1_000, synced: 0 },
+            ..SMALL
+        },
+    );
+    world.open().expect("the store opens");
+    let config = StreamConfig {
+        max_msgs_per_subject: 1,
+        metadata: [("weir.durability".to_owned(), durability.to_owned())].into(),
+        ..StreamConfig::default()
+    };
+    create_as(&world, config);
+    world.turn(ShardId(0));
+    world
+}
+
+/// Publishes a value of the key: so many bytes, each of which is the number.
+fn put(world: &World, number: u8, len: usize) {
+    put_with(world, number, len, "");
+}
+
+/// The same, with these headers.
+fn put_with(world: &World, number: u8, len: usize, headers: &str) {
+    let input = Input::Publish {
+        stream: STREAM,
+        subject: "s.key".into(),
+        headers_len: headers.len(),
+        body: [headers.as_bytes(), &vec![number; len]].concat().into(),
+        ticket: world.ticket(u64::from(number)),
+    };
+    world.submit(ShardId(0), input);
+}
+
+/// Whether a publish was answered, and well.
+fn is_stored(world: &mut World, number: u8) -> bool {
+    let said = world.said();
+    said.iter()
+        .any(|(of, _, said)| *of == u64::from(number) && matches!(said, Said::Published(Ok(_))))
+}
+
+fn look(world: &mut World) -> Box<Look> {
+    world.look(ShardId(0), 900, STREAM);
+    for _ in 0..4 {
+        world.turn(ShardId(0));
+    }
+    let said = world.said().into_iter();
+    let mut looks = said.filter_map(|(_, _, said)| match said {
+        Said::Looked(Ok(look)) => Some(look),
+        _ => None,
+    });
+    looks.next().expect("what there is of the stream")
+}
+
+/// The value of the key.
+fn value(look: &Look) -> (u8, usize) {
+    let [message] = &look.messages[..] else {
+        panic!("one message, not {}", look.messages.len());
+    };
+    let body = &message.payload;
+    (body[0], body.len())
+}
+
+#[test]
+fn a_large_body_is_in_the_log_and_not_in_the_journal() {
+    let mut world = keeping(1, false, "sync");
+    for number in 1..20 {
+        put(&world, number, BODIES[0]);
+        world.turn(ShardId(0));
+        assert!(is_stored(&mut world, number));
+    }
+    world.kill();
+    world.disk.boot();
+    let backend = SegmentBackend::open_read_only_on(&world.disk, Path::new("/store")).expect("the backend opens");
+    let (journal, _) = backend
+        .open(LogId(1), &LogOptions::default())
+        .expect("the journal opens");
+    let bytes = journal.reader().extent().bytes;
+    assert!(bytes < 19 * 200, "{bytes} bytes");
+    drop((journal, backend));
+    world.open().expect("the store opens");
+    let look = look(&mut world);
+    assert_eq!((value(&look), look.lost), ((19, BODIES[0]), 0));
+}
+
+/// Whatever the process or the disk does in the middle of the turn that stores a new value: what was answered is there, else the new one or
+/// the old one, and never neither, for the limit that removes the old one is a part of the same turn.
+fn in_the_middle(hurries: bool, durability: &str, power: bool) {
+    let mut cut = 0;
+    for (first, second) in [(0, 0), (1, 0), (0, 1)] {
+        for at in 1..MANY {
+            let mut world = keeping(at, hurries, durability);
+            put(&world, 1, BODIES[first]);
+            world.turn(ShardId(0));
+            world.settle(&mut Random(at));
+            assert!(is_stored(&mut world, 1));
+            if power {
+                // What nobody waited for may go: it is to be on the disk.
+                restart(&mut world);
+                let _ = look(&mut world);
+            }
+            world.disk.end_at(at);
+            put(&world, 2, BODIES[second]);
+            world.turn(ShardId(0));
+            let is_whole = !world.disk.is_halted();
+            world.settle(&mut Random(at));
+            let is_answered = is_stored(&mut world, 2);
+            if power {
+                world.disk.lose_power(&mut Dice::new(at));
+            }
+            restart(&mut world);
+            let look = look(&mut world);
+            let what = format!("bodies {first}, {second}, the process ends at call {at}");
+            let (number, len) = value(&look);
+            assert_eq!(len, BODIES[if number == 1 { first } else { second }], "{what}");
+            assert!(number == 2 || !is_answered || durability != "sync" && power, "{what}");
+            assert_eq!(look.lost, 0, "{what}");
+            cut += u32::from(number == 1 && !is_answered);
+            if is_whole {
+                break;
+            }
+        }
+    }
+    assert!(cut > 0, "the process never ended before the new value was there");
+}
+
+#[test]
+fn a_killed_process_leaves_the_new_value_or_the_old_one() {
+    for hurries in [false, true] {
+        for durability in ["sync", "os"] {
+            in_the_middle(hurries, durability, false);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_the_new_value_or_the_old_one() {
+    for hurries in [false, true] {
+        in_the_middle(hurries, "sync", true);
+    }
+}
+
+#[test]
+fn the_id_of_what_was_given_up_is_free_also_after_the_log_has_its_sequence() {
+    const ID: &str = "NATS/1.0\r\nNats-Msg-Id: two\r\n\r\n";
+    let mut given_up = 0;
+    for at in 1..MANY {
+        let mut world = keeping(at, false, "sync");
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        world.disk.end_at(at);
+        put_with(&world, 2, BODIES[0], ID);
+        world.turn(ShardId(0));
+        let is_whole = !world.disk.is_halted();
+        restart(&mut world);
+        if value(&look(&mut world)).0 == 1 {
+            given_up += 1;
+            put(&world, 3, BODIES[0]);
+            world.turn(ShardId(0));
+            assert!(is_stored(&mut world, 3), "{at}");
+            restart(&mut world);
+            put_with(&world, 4, BODIES[0], ID);
+            world.turn(ShardId(0));
+            let said = world.said();
+            let is_new = |said: &Said| matches!(said, Said::Published(Ok(ack)) if !ack.duplicate);
+            assert!(
+                said.iter().any(|(number, _, said)| *number == 4 && is_new(said)),
+                "{at}"
+            );
+            assert_eq!(value(&look(&mut world)), (4, BODIES[0]), "{at}");
+        }
+        if is_whole {
+            break;
+        }
+    }
+    assert!(given_up > 0, "the process never ended between the journal and the log");
+}
+
+#[test]
+fn where_the_log_cannot_take_the_body_nobody_is_told_that_it_is_stored() {
+    for failure in [Failure::Io, Failure::Full] {
+        let mut failed = 0;
+        for at in 1..MANY {
+            let mut world = keeping(at, false, "sync");
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            assert!(is_stored(&mut world, 1));
+            world.disk.fail_at(at, failure, false);
+            put(&world, 2, BODIES[0]);
+            world.turn(ShardId(0));
+            let is_whole = world.disk.calls() < at;
+            world.settle(&mut Random(at));
+            let is_answered = is_stored(&mut world, 2);
+            world.pass(60 * SECOND);
+            world.settle(&mut Random(at));
+            let seen = look(&mut world);
+            let what = format!("{failure:?} at call {at}");
+            let (number, len) = value(&seen);
+            assert_eq!(len, BODIES[0], "{what}");
+            assert!(number == 2 || !is_answered, "{what}");
+            assert_eq!(seen.lost, 0, "{what}");
+            failed += u32::from(!is_answered);
+            if is_whole {
+                break;
+            }
+            restart(&mut world);
+            assert_eq!(value(&look(&mut world)).0, number, "{what}");
+            // It goes on as if nothing had been.
+            put(&world, 3, BODIES[0]);
+            world.settle(&mut Random(at));
+            assert!(is_stored(&mut world, 3), "{what}");
+        }
+        assert!(failed > 0, "{failure:?} never came to the turn");
+    }
+}
