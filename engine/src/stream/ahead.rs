@@ -15,8 +15,11 @@ const BYTES: usize = 512 << 10;
 /// How far ahead of the last one asked for a record may lie to count as the next in order: filters leave gaps.
 const STRIDE: Seq = 64;
 
-/// Sequences that are read at once at most, as far as they are in memory.
+/// Sequences that it is asked of at most whether they are in memory: of twice as many as those went over that were read the last time. To
+/// ask of a thousand large records takes longer than to read the few that are read at once.
 const LOOKED_FOR: Seq = 1024;
+/// The same at least.
+const LOOKED_FOR_FIRST: Seq = 16;
 
 /// What became of reading a record or a message.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct ReadAhead {
     entries: VecDeque<Entry>,
     /// The last one asked for.
     last: Seq,
+    /// Over how many sequences those went that were read at once.
+    span: Seq,
 }
 
 impl ReadAhead {
@@ -64,7 +69,8 @@ impl ReadAhead {
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
         let alone = !in_order || seq >= last;
-        let far = if alone { seq } else { last.min(seq + LOOKED_FOR) };
+        let looked_for = self.span.saturating_mul(2).clamp(LOOKED_FOR_FIRST, LOOKED_FOR);
+        let far = if alone { seq } else { last.min(seq + looked_for) };
         let reach = match if_cold {
             IfCold::ReadOn => Some(far),
             IfCold::Tell | IfCold::ReadIt => reader.at_hand(seq..=far),
@@ -87,6 +93,7 @@ impl ReadAhead {
                 false => ControlFlow::Continue(()),
             }
         })?;
+        self.span = self.entries.back().map_or(0, |newest| newest.seq - seq + 1);
         match self.entries.front() {
             Some(entry) if entry.seq == seq => Ok(self.entries.pop_front().into()),
             // Gone, or damaged: the lookup says which.
@@ -112,3 +119,6 @@ impl ReadAhead {
         self.entries = VecDeque::new();
     }
 }
+
+#[cfg(test)]
+mod tests;
