@@ -70,7 +70,6 @@ impl OfflineStreams {
     }
 
     /// All of them.
-    #[cfg(feature = "conformance")]
     pub fn ids(&self) -> Vec<StreamId> {
         self.streams.keys().copied().collect()
     }
