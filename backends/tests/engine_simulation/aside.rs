@@ -21,11 +21,16 @@ const MANY: u64 = 60;
 
 /// A store whose stream holds one message of each subject; bodies of 1,000 bytes and more are in its log alone.
 fn keeping(seed: u64, hurries: bool, durability: &str) -> World {
+    keeping_with(seed, hurries, durability, 1 << 20)
+}
+
+/// The same, with a checkpoint for each so many bytes of the journal.
+fn keeping_with(seed: u64, hurries: bool, durability: &str, checkpoint_bytes: usize) -> World {
     let mut world = World::new(
         seed,
         Shape {
             hurries,
-            checkpoint_bytes: 1 << 20,
+            checkpoint_bytes,
             segment_bytes: 64 << 10,
             aside: AsideSizes { body: 1_000, synced: 0 },
             ..SMALL
@@ -239,4 +244,32 @@ fn where_the_log_cannot_take_the_body_nobody_is_told_that_it_is_stored() {
         }
         assert!(failed > 0, "{failure:?} never came to the turn");
     }
+}
+
+#[test]
+fn what_a_log_could_not_take_is_there_after_the_journal_was_moved() {
+    let mut moved = 0;
+    for at in 1..MANY {
+        let mut world = keeping_with(at, false, "sync", 500);
+        world.disk.fail_at(at, Failure::Io, false);
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        let is_whole = world.disk.calls() < at;
+        let is_answered = is_stored(&mut world, 1);
+        // Checkpoints are written, and what the stream needs of the journal goes to its end: no time passes, so that it stays offline.
+        let mut dice = Random(at);
+        for _ in 0..200 {
+            world.step(&mut dice);
+        }
+        let is_offline = world.store().store().catalogue().offline() > 0;
+        moved += u32::from(is_answered && is_offline);
+        restart(&mut world);
+        if is_answered {
+            assert_eq!(value(&look(&mut world)), (1, BODIES[0]), "a call fails, the {at}th");
+        }
+        if is_whole {
+            break;
+        }
+    }
+    assert!(moved > 0, "no log refused what the journal then had");
 }

@@ -274,6 +274,16 @@ impl Command {
         )
     }
 
+    /// Of the beginning of a turn that leaves something to a log, also where that was moved: the number that it had first, and up to which
+    /// sequence.
+    pub fn aside(&self, position: Seq) -> Option<(Seq, Seq)> {
+        match self {
+            Self::Aside { last, .. } => Some((position, *last)),
+            Self::Moved { position, command } => command.aside(*position),
+            _ => None,
+        }
+    }
+
     /// What it says, and the number that it had first; `position` is the one that it has.
     pub fn first_written(self, position: Seq) -> (Seq, Self) {
         match self {

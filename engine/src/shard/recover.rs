@@ -479,12 +479,12 @@ impl Shard {
                     cut = Some((position - 1, count));
                     return Ok(ControlFlow::Break(()));
                 }
-                if let Command::Aside { last, .. } = command {
+                if let Some((first, last)) = command.aside(position) {
                     if outlook.is_none() {
                         outlook = Some(Outlook::behind(reader.as_ref(), position)?);
                     }
                     if let Some(outlook) = &mut outlook {
-                        self.look_for_bodies(outlook, position, id, last);
+                        self.look_for_bodies(outlook, first, id, last);
                     }
                 }
                 let command = match &outlook {
