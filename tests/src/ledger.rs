@@ -22,6 +22,9 @@ pub struct Id {
 
 /// Sizes of the payloads, in bytes, without their label.
 const SIZES: std::ops::RangeInclusive<u64> = 1..=4000;
+/// The same of one in [`LARGE_EVERY`]: a turn with some of those leaves their bodies to the log of their stream.
+const LARGE_SIZES: std::ops::RangeInclusive<u64> = 16 << 10..=128 << 10;
+const LARGE_EVERY: u64 = 16;
 /// A failed check names at most this many of its findings.
 const SHOWN: usize = 20;
 
@@ -30,7 +33,11 @@ impl Id {
     /// length that both follow from it.
     pub fn payload(self) -> Vec<u8> {
         let mut seed = Seed::of(&[u64::from(self.publisher), self.counter]);
-        let len = seed.between(*SIZES.start(), *SIZES.end()) as usize;
+        let sizes = match seed.between(1, LARGE_EVERY) {
+            1 => LARGE_SIZES,
+            _ => SIZES,
+        };
+        let len = seed.between(*sizes.start(), *sizes.end()) as usize;
         let mut payload = format!("{}-{} ", self.publisher, self.counter).into_bytes();
         payload.extend_from_slice(&seed.bytes(len));
         payload

@@ -85,8 +85,8 @@ impl InTurn<'_, '_> {
     ) -> Result<StreamId> {
         self.shard.check_creation(id, settings.is_journaled())?;
         let is_replica = self.shard.role.is_replica();
-        if is_replica && !settings.is_journaled() {
-            return Err(Error::unsupported("a stream in memory cannot be replicated"));
+        if !settings.is_journaled() {
+            self.shard.check_alone("a stream cannot be in memory there")?;
         }
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
@@ -130,6 +130,7 @@ impl InTurn<'_, '_> {
         let wanted = current.wanted_by(&config).ok();
         if let Some(wanted) = wanted.filter(|wanted| wanted.backend != current.backend) {
             // Whether it can be had at all is known before anything changes.
+            self.shard.check_alone("its streams cannot go over to another backend")?;
             self.shard.env.backend(wanted.backend)?;
             self.shard.relocations.wanted(id);
         }
@@ -168,6 +169,7 @@ impl InTurn<'_, '_> {
                 current.backend
             )));
         }
+        self.shard.check_alone("its streams cannot go over to another backend")?;
         self.shard.env.backend(to)?;
         self.set_config(id, config, current)?;
         if to == current.backend {

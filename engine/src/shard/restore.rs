@@ -69,6 +69,7 @@ impl InTurn<'_, '_> {
         first: Seq,
     ) -> Result<()> {
         self.shard.check_creation(id, settings.is_journaled())?;
+        self.shard.check_alone("a backup cannot be restored there")?;
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }

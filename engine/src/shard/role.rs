@@ -49,6 +49,20 @@ fn not_leading() -> Error {
 }
 
 impl Shard {
+    /// Whether what only a shard without replicas can do may be done; `what` says what cannot.
+    ///
+    /// # Errors
+    /// If it has replicas.
+    pub(super) fn check_alone(&self, what: &str) -> Result<()> {
+        match self.role.is_replica() {
+            false => Ok(()),
+            true => {
+                let text = format!("shard {} has replicas: {what} yet", self.number);
+                Err(Error::unsupported(text))
+            }
+        }
+    }
+
     /// What a replica that does not decide answers to what only the leader may do; gives back all else.
     pub(super) fn refuse_as_follower(&self, input: Input, turn: &mut Turn<'_>) -> Option<Input> {
         match input {
