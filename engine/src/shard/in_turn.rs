@@ -130,7 +130,8 @@ impl InTurn<'_, '_> {
         let wanted = current.wanted_by(&config).ok();
         if let Some(wanted) = wanted.filter(|wanted| wanted.backend != current.backend) {
             // Whether it can be had at all is known before anything changes.
-            self.shard.check_alone("its streams cannot go over to another backend")?;
+            self.shard
+                .check_alone("its streams cannot go over to another backend")?;
             self.shard.env.backend(wanted.backend)?;
             self.shard.relocations.wanted(id);
         }
@@ -169,7 +170,8 @@ impl InTurn<'_, '_> {
                 current.backend
             )));
         }
-        self.shard.check_alone("its streams cannot go over to another backend")?;
+        self.shard
+            .check_alone("its streams cannot go over to another backend")?;
         self.shard.env.backend(to)?;
         self.set_config(id, config, current)?;
         if to == current.backend {

@@ -370,6 +370,9 @@ impl Group {
     /// As [`SteppedStore::open`].
     pub fn replace(&mut self, number: usize, replica: impl FnOnce() -> Replica) -> Result<()> {
         self.restart(number, false, replica)?;
+        // Whoever gives out ids to streams tells it which were.
+        let last = self.leader().env.catalogue.last_id();
+        self.replicas[number].env.catalogue.seen(last);
         for shard in self.shards() {
             let from = self.slots[&shard].lock().last_fact();
             self.tell(number, shard, Input::Fill(from));

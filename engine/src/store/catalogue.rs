@@ -363,6 +363,12 @@ impl Catalogue {
         (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
     }
 
+    /// The highest id ever given out.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn last_id(&self) -> StreamId {
+        StreamId(self.last_id.load(Ordering::Relaxed))
+    }
+
     pub(super) fn allocate(&self) -> StreamId {
         self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
         StreamId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
