@@ -273,3 +273,44 @@ fn what_a_log_could_not_take_is_there_after_the_journal_was_moved() {
     }
     assert!(moved > 0, "no log refused what the journal then had");
 }
+
+/// Not of large bodies: what is moved has the numbers that it had first, also where the log fails once more.
+#[test]
+fn what_was_moved_is_there_though_the_next_start_cannot_write_the_log() {
+    let offline = |at: u64| {
+        let mut world = keeping_with(1, false, "sync", 500);
+        world.disk.fail_at(at, Failure::Io, false);
+        for number in 1..40 {
+            put(&world, number, BODIES[1]);
+        }
+        world.turn(ShardId(0));
+        let is_answered = is_stored(&mut world, 39);
+        let mut dice = Random(at);
+        for _ in 0..200 {
+            world.step(&mut dice);
+        }
+        (is_answered && world.store().store().catalogue().offline() > 0).then_some(world)
+    };
+    let broken = (1..MANY).find(|at| offline(*at).is_some()).expect("a call that fails");
+    let mut failed = 0;
+    for at in 1..4 * MANY {
+        let mut world = offline(broken).expect("as before");
+        world.kill();
+        world.disk.fail_at(at, Failure::Io, false);
+        let is_open = world.open().is_ok();
+        let is_whole = world.disk.calls() < at;
+        if !is_open {
+            continue;
+        }
+        failed += u32::from(world.store().store().catalogue().offline() > 0);
+        world.pass(60 * SECOND);
+        world.settle(&mut Random(at));
+        world.pass(60 * SECOND);
+        world.settle(&mut Random(at));
+        assert_eq!(value(&look(&mut world)), (39, BODIES[1]), "the {at}th call fails");
+        if is_whole {
+            break;
+        }
+    }
+    assert!(failed > 0, "no start was without the stream");
+}

@@ -75,7 +75,7 @@ fn one(seed: u64, ground: Ground, faults: Faults) -> Outcome {
         },
         // Of the bodies that are drawn, some are on both sides of these.
         aside: match seed % 3 {
-            0 => AsideSizes::default(),
+            0 => AsideSizes::LARGE,
             1 => AsideSizes { body: 500, synced: 0 },
             _ => AsideSizes {
                 body: 50,

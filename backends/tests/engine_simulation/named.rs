@@ -21,10 +21,7 @@ pub const SMALL: Shape = Shape {
     checkpoint_bytes: 1,
     segment_bytes: 4 << 10,
     chunk_size: ChunkSize::WHOLE,
-    aside: AsideSizes {
-        body: 8 << 10,
-        synced: 256 << 10,
-    },
+    aside: AsideSizes::LARGE,
     hurries: false,
 };
 

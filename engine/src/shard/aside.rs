@@ -36,13 +36,25 @@ pub struct AsideSizes {
     pub synced: usize,
 }
 
-impl Default for AsideSizes {
+impl AsideSizes {
+    /// No body is: each is in the journal as well.
+    pub const NEVER: Self = Self {
+        body: usize::MAX,
+        synced: usize::MAX,
+    };
+
     /// 8 KiB, and 256 KiB.
+    pub const LARGE: Self = Self {
+        body: 8 << 10,
+        synced: 256 << 10,
+    };
+}
+
+impl Default for AsideSizes {
+    /// [`AsideSizes::NEVER`]. A stream whose log fails, or cannot be opened, while the journal refers to it is not treated as it must be yet:
+    /// where it comes back after a crash, a turn may count that nobody was answered for, or one may not that somebody was.
     fn default() -> Self {
-        Self {
-            body: 8 << 10,
-            synced: 256 << 10,
-        }
+        Self::NEVER
     }
 }
 

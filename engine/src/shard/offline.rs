@@ -205,7 +205,7 @@ impl Shard {
             stream: entry.name.clone(),
             reason: reason(error),
         }));
-        let (last, now) = (stream.position, turn.now);
+        let (last, now) = (stream.position.max(self.position), turn.now);
         self.set_offline(entry, error, (saved, last), now, Some(Box::new(stream)));
     }
 

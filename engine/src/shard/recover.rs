@@ -446,7 +446,8 @@ impl Shard {
             return Err(error);
         }
         let mut snapshot = StreamSnapshot::of(&stream, self.number, stream.position);
-        let last = stream.position;
+        // The number that a record had before it was moved says nothing of where it is now.
+        let last = stream.position.max(self.position);
         // Its log must be closed before it can be opened anew.
         drop(stream);
         snapshot.position = saved_position(&self.env, id)?;
