@@ -5,8 +5,9 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::shard::holes::covered_key;
-use crate::shard::load::saved_position;
+use crate::shard::load::saved;
 use crate::shard::offline::contained;
+use crate::shard::recover::is_deleted;
 use crate::shard::{Role, Shard};
 use crate::types::{NanoTime, Seq, StreamId};
 
@@ -41,7 +42,8 @@ impl Shard {
                 "a copy of stream {id} comes to a replica that has it"
             )));
         }
-        let up_to = saved_position(&self.env, id)?;
+        let snapshot = saved(&self.env, id)?;
+        let up_to = snapshot.as_ref().map_or(0, |snapshot| snapshot.position);
         if up_to < from {
             let text = format!(
                 "a copy of stream {id} has all up to record {up_to}, and the replica is told what comes behind {from}"
@@ -49,6 +51,14 @@ impl Shard {
             return Err(Error::invalid(text));
         }
         self.env.catalogue.seen(id);
+        if let Some(snapshot) = snapshot
+            && is_deleted(self.commit.reader().as_ref(), id)?
+        {
+            // That was told before the copy came, which is older.
+            self.remove_log(id, &snapshot.settings);
+            self.checkpoint.deleted(id);
+            return Ok(());
+        }
         contained(|| self.open_replica(id, None, now))?;
         // Its log was written beside the shard, and is to be synced before the records that it replaces are freed.
         if let Some(stream) = self.streams.get_mut(&id) {

@@ -701,7 +701,7 @@ pub(super) fn each_portion(
 }
 
 /// Whether the journal says that a stream was deleted.
-fn is_deleted(journal: &dyn LogReader, id: StreamId) -> Result<bool> {
+pub(super) fn is_deleted(journal: &dyn LogReader, id: StreamId) -> Result<bool> {
     let mut deleted = false;
     each_portion(journal, journal.extent().last, &mut |portion| {
         deleted |= portion
