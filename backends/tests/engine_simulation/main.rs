@@ -107,16 +107,7 @@ fn one(seed: u64, ground: Ground, faults: Faults) -> Outcome {
         }
         let acts = simulation.random.below(70);
         for _ in 0..acts {
-            simulation.act();
-            for _ in 0..simulation.random.below(4) {
-                let mut random = Random(simulation.random.next());
-                simulation.world.step(&mut random);
-            }
-            if simulation.random.one_in(8) {
-                let nanos = [1_000_000, 500_000_000, 5_000_000_000][simulation.random.below(3) as usize];
-                simulation.world.pass(nanos);
-            }
-            simulation.listen();
+            simulation.go_on();
             if has_twin {
                 simulation
                     .world

@@ -280,16 +280,7 @@ fn one(seed: u64, ground: Ground) -> [usize; 4] {
     let mut simulation = Simulation::new(seed, random, world);
     for round in 0..4 {
         for _ in 0..simulation.random.below(70) {
-            simulation.act();
-            for _ in 0..simulation.random.below(4) {
-                let mut random = Random(simulation.random.next());
-                simulation.world.step(&mut random);
-            }
-            if simulation.random.one_in(8) {
-                let nanos = [1_000_000, 500_000_000, 5_000_000_000][simulation.random.below(3) as usize];
-                simulation.world.pass(nanos);
-            }
-            simulation.listen();
+            simulation.go_on();
         }
         let group = simulation.world.group.as_mut().expect("replicas");
         group.is_calm = false;

@@ -93,8 +93,22 @@ impl Simulation {
         self.next
     }
 
+    /// One thing that a client does, and some of what happens meanwhile.
+    pub fn go_on(&mut self) {
+        self.act();
+        for _ in 0..self.random.below(4) {
+            let mut random = Random(self.random.next());
+            self.world.step(&mut random);
+        }
+        if self.random.one_in(8) {
+            let nanos = [1_000_000, 500_000_000, 5_000_000_000][self.random.below(3) as usize];
+            self.world.pass(nanos);
+        }
+        self.listen();
+    }
+
     /// One thing that a client does.
-    pub fn act(&mut self) {
+    fn act(&mut self) {
         let name = format!("S{}", self.random.below(STREAMS));
         let Some(id) = self.names.get(&name).copied() else {
             return self.create(&name);
