@@ -7,7 +7,7 @@ use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::shard::Input;
 use weir_engine::store::AsideSizes;
-use weir_engine::stream::StreamConfig;
+use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId};
 
 use crate::named::{SMALL, STREAM, create_as, restart};
@@ -313,4 +313,157 @@ fn what_was_moved_is_there_though_the_next_start_cannot_write_the_log() {
         }
     }
     assert!(failed > 0, "no start was without the stream");
+}
+
+/// The process ends between the journal and the log, and the next start cannot open the stream: what its log lacks is seen when it is
+/// opened anew.
+#[test]
+fn what_is_opened_anew_is_looked_at_as_well() {
+    let mut was_offline = 0;
+    for at in 1..MANY {
+        let ended = |at: u64| {
+            let mut world = keeping(at, false, "sync");
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            world.disk.end_at(at);
+            put(&world, 2, BODIES[0]);
+            world.turn(ShardId(0));
+            let is_whole = !world.disk.is_halted();
+            world.kill();
+            (world, is_whole)
+        };
+        if ended(at).1 {
+            break;
+        }
+        for failing in 1..4 * MANY {
+            let (mut world, _) = ended(at);
+            world.disk.fail_at(failing, Failure::Io, false);
+            let is_open = world.open().is_ok();
+            let is_done = world.disk.calls() < failing;
+            if is_open && world.store().store().catalogue().offline() > 0 {
+                was_offline += 1;
+                let what = format!("the process ends at call {at}, the start fails at call {failing}");
+                for _ in 0..2 {
+                    world.pass(60 * SECOND);
+                    world.settle(&mut Random(at));
+                }
+                let seen = look(&mut world);
+                assert_eq!((value(&seen).1, seen.lost), (BODIES[0], 0), "{what}");
+                let next = put_and_restart(&mut world, 3, &what);
+                assert_eq!(next, (3, BODIES[0]), "{what}");
+            }
+            if is_done {
+                break;
+            }
+        }
+    }
+    assert!(was_offline > 0, "no start was without the stream");
+}
+
+/// Stores one more value, which must be answered; the process is killed, and this is the value then.
+fn put_and_restart(world: &mut World, number: u8, what: &str) -> (u8, usize) {
+    put(world, number, BODIES[0]);
+    world.settle(&mut Random(1));
+    assert!(is_stored(world, number), "{what}");
+    restart(world);
+    let seen = look(world);
+    assert_eq!(seen.lost, 0, "{what}");
+    value(&seen)
+}
+
+/// Several turns land together, and the log takes the first and not the last: the power goes then, and whoever was answered finds his value.
+#[test]
+fn of_turns_that_land_together_the_log_may_have_some() {
+    let mut refused = 0;
+    for at in 1..2 * MANY {
+        let mut world = keeping(at, true, "sync");
+        world.disk.fail_at(at, Failure::Io, false);
+        for number in 1..7 {
+            put(&world, number, BODIES[0]);
+            world.turn(ShardId(0));
+        }
+        let mut dice = Random(at);
+        for _ in 0..40 {
+            world.step(&mut dice);
+        }
+        let is_whole = world.disk.calls() < at;
+        refused += u32::from(world.store().store().catalogue().offline() > 0);
+        let said = world.said();
+        let answered = said
+            .iter()
+            .filter(|(_, _, said)| matches!(said, Said::Published(Ok(_))));
+        let last = answered.map(|(number, ..)| *number).max().unwrap_or(0);
+        world.disk.lose_power(&mut Dice::new(at));
+        restart(&mut world);
+        world.pass(60 * SECOND);
+        world.settle(&mut Random(at));
+        let seen = look(&mut world);
+        let what = format!("call {at} fails, {last} was answered");
+        assert_eq!(seen.lost, 0, "{what}");
+        if last > 0 {
+            assert!(u64::from(value(&seen).0) >= last, "{what}");
+        }
+        if is_whole {
+            break;
+        }
+    }
+    assert!(refused > 0, "no log refused a turn");
+}
+
+/// What a turn stores and removes again never comes to the log: the turn counts all the same.
+#[test]
+fn what_was_removed_in_its_own_turn_is_not_missed() {
+    for hurries in [false, true] {
+        let mut world = keeping(1, hurries, "sync");
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        put(&world, 2, BODIES[0]);
+        world.ask(ShardId(0), 500, move |shard| shard.purge(STREAM, &Purge::default()));
+        put(&world, 3, BODIES[1]);
+        world.turn(ShardId(0));
+        world.settle(&mut Random(1));
+        assert!(is_stored(&mut world, 3));
+        restart(&mut world);
+        let seen = look(&mut world);
+        assert_eq!((value(&seen), seen.lost), ((3, BODIES[1]), 0));
+    }
+}
+
+/// Where a log was synced is said of it alone, and goes with its records when the journal is moved: what is damaged later is lost, and told
+/// so, and nothing else of the stream is given up.
+#[test]
+fn what_was_synced_and_is_damaged_later_is_lost_and_not_given_up() {
+    let mut world = keeping(1, false, "sync");
+    for number in 1..4 {
+        put(&world, number, BODIES[0]);
+        world.turn(ShardId(0));
+    }
+    put(&world, 4, BODIES[1]);
+    world.turn(ShardId(0));
+    world.settle(&mut Random(1));
+    world.kill();
+    // The log of the stream is cut in front of the third value.
+    let folder = Path::new("/store");
+    let logs = world.disk.files(folder).into_iter();
+    let of_stream = logs.filter(|path| {
+        path.to_string_lossy().contains(&format!("{}/", STREAM.log())) && path.extension().is_some_and(|e| e == "seg")
+    });
+    let of_stream: Vec<_> = of_stream.collect();
+    assert!(!of_stream.is_empty(), "{:?}", world.disk.files(folder));
+    for path in &of_stream {
+        world.disk.cut(path, 4 << 10).expect("the log is cut");
+    }
+    world.open().expect("the store opens");
+    let seen = look(&mut world);
+    assert!(seen.lost > 0, "what is gone was told");
+    let next = put_and_restart_with_losses(&mut world);
+    assert_eq!(next, (5, BODIES[0]));
+}
+
+fn put_and_restart_with_losses(world: &mut World) -> (u8, usize) {
+    put(world, 5, BODIES[0]);
+    world.settle(&mut Random(1));
+    assert!(is_stored(world, 5));
+    restart(world);
+    value(&look(world))
 }

@@ -156,13 +156,13 @@ pub(super) fn said(command: &Command) -> String {
             )
         }
         Command::Aside { last: 0, synced } => {
-            format!("the logs were synced with all that records up to {synced} left to them")
+            format!("the stream's log was synced with all that records up to {synced} left to it")
         }
         Command::Aside { last, .. } => {
             format!("a turn that counts only if the stream's log has all up to message {last}")
         }
-        Command::Void { from } => {
-            format!("what is said of the stream from record {from} on does not count, for its log lacks it")
+        Command::Void { from, through } => {
+            format!("what is said of the stream from record {from} to {through} does not count, for its log lacks it")
         }
         Command::PublishAgain { seq, body } => {
             let len = words::count(body.len() as u64, "byte");

@@ -9,12 +9,9 @@ use std::sync::Arc;
 use crate::backend::{Direction, Want};
 use crate::error::{Error, Result};
 use crate::shard::InTurn;
-use crate::shard::aside::Outlook;
-use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::load::{self, load_stream, note_lost};
 use crate::shard::offline::contained;
-use crate::shard::recover::each_portion;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::Catalogue;
 use crate::stream::message::headers_len_of;
@@ -100,9 +97,16 @@ impl InTurn<'_, '_> {
         }
         let now = self.turn.now;
         let mut stream = contained(|| load_stream(&env, snapshot.clone(), now, true))?;
-        self.replay_into(&mut stream, id, now)?;
-        find_origins(&mut stream)?;
         stream.messages.ledger = load::saved_ledger(&env, id)?;
+        let journal = self.shard.commit.reader();
+        let mut opened = Some(stream);
+        let looked = contained(|| {
+            let last = journal.extent().last;
+            load::replay_all(&env, journal.as_ref(), &mut opened, id, last, now)
+        })?;
+        let deleted = || Error::invalid(format!("the journal says that the stream of log {id} was deleted"));
+        let mut stream = opened.ok_or_else(deleted)?;
+        find_origins(&mut stream)?;
         note_lost(&mut stream, now);
         let config = fit(&mut stream, &env.catalogue, now, &mut changes)?;
         // What the journal tells of an update may say where it is to be; the log is here.
@@ -140,6 +144,7 @@ impl InTurn<'_, '_> {
         };
         self.shard.streams.insert(id, stream);
         self.shard.touch(id);
+        self.shard.note_looked(id, looked, now, &mut self.turn.commands);
         Ok(adopted)
     }
 
@@ -148,31 +153,6 @@ impl InTurn<'_, '_> {
         self.shard.streams.contains_key(&id)
             || self.shard.restoring.contains_key(&id)
             || self.shard.env.catalogue.by_id(id).is_some() && !self.shard.offline.is_by_label(id)
-    }
-
-    /// Applies what the journal still has of the stream.
-    fn replay_into(&mut self, stream: &mut Stream, id: StreamId, now: NanoTime) -> Result<()> {
-        let journal = self.shard.commit.reader();
-        let outlook = Outlook::behind(journal.as_ref(), 0)?;
-        each_portion(journal.as_ref(), journal.extent().last, &mut |portion| {
-            for (position, _, command) in portion.commands.into_iter().filter(|(_, of, _)| *of == id) {
-                let Some(command) = outlook.counts(position, id, command) else {
-                    continue;
-                };
-                let (position, command) = command.first_written(position);
-                if matches!(command, Command::DeleteStream) {
-                    return Err(Error::invalid(format!(
-                        "the journal says that the stream of log {id} was deleted"
-                    )));
-                }
-                if position > stream.position {
-                    contained(|| stream.replay(command, now))?;
-                    stream.position = position;
-                }
-            }
-            stream.messages.write(false)?;
-            Ok(ControlFlow::Continue(()))
-        })
     }
 }
 

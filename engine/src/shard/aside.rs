@@ -4,9 +4,10 @@
 //! The journal is written first, then the log, as always: so a log has nothing that the journal does not tell of. Only then, and with
 //! `sync` only when that log was synced as well, is the turn let out; a log that cannot take a body leaves it to the journal after all
 //! ([`Command::PublishAgain`]). A crash in between leaves references that lead nowhere. Nobody was answered for their turn, nor for any
-//! behind it. Each such turn begins with what its streams' logs must have ([`Command::Aside`]), so that a start sees that before anything
-//! of it is applied: from there on nothing counts that the journal says of that stream, and it is told so ([`Command::Void`]). No later turn
-//! is synced to the journal, for somebody who is answered then, before the logs of earlier ones are.
+//! behind it. Each such turn begins with what its streams' logs must have ([`Command::Aside`]), so that whoever opens the stream sees that
+//! before anything of it is applied: from there on nothing counts that the journal says of that stream, and it is told so
+//! ([`Command::Void`]). No later turn is synced to the journal, for somebody who is answered then, before the logs of earlier ones are; and
+//! the next one says of each of these streams how far that goes, for from then on a body that is not there is lost.
 //!
 //! [`Command::Aside`]: super::command::Command::Aside
 //! [`Command::PublishAgain`]: super::command::Command::PublishAgain
@@ -18,10 +19,11 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::backend::{Direction, LogReader, Want};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::shard::command::{Command, Commands, stream_of};
 use crate::shard::turn::Turn;
 use crate::shard::{Role, Shard};
+use crate::stream::Stream;
 use crate::stream::messages::TurnNumber;
 use crate::stream::settings::BackendKind;
 use crate::types::{NanoTime, Seq, StreamId};
@@ -51,10 +53,9 @@ impl AsideSizes {
 }
 
 impl Default for AsideSizes {
-    /// [`AsideSizes::NEVER`]. A stream whose log fails, or cannot be opened, while the journal refers to it is not treated as it must be yet:
-    /// where it comes back after a crash, a turn may count that nobody was answered for, or one may not that somebody was.
+    /// [`AsideSizes::LARGE`].
     fn default() -> Self {
-        Self::NEVER
+        Self::LARGE
     }
 }
 
@@ -63,14 +64,10 @@ impl Default for AsideSizes {
 pub(super) struct Asides {
     /// Turns whose bodies no log has, with their last record in the journal, and the stream: in their order.
     unwritten: VecDeque<(TurnNumber, Seq, StreamId)>,
-    /// Streams whose logs have such bodies, and were not synced since.
-    unsynced: BTreeSet<StreamId>,
-    /// The last record of the turns whose bodies those are.
-    written: Seq,
-    /// The last record of the turns of whose bodies the logs were synced.
-    synced: Seq,
-    /// The stream by which the journal is to be told of that.
-    owed: Option<StreamId>,
+    /// Streams whose logs have such bodies, and were not synced since, with the last record of the turns whose bodies those are.
+    unsynced: BTreeMap<StreamId, Seq>,
+    /// Streams whose logs were synced, of which the journal is to be told: up to which record.
+    owed: BTreeMap<StreamId, Seq>,
     /// Streams whose logs could not take what nothing else has.
     refused: BTreeSet<StreamId>,
 }
@@ -84,10 +81,10 @@ impl Asides {
         }
     }
 
-    /// While the journal is read: a log has what is referred to up to this record, and may not be synced.
-    pub fn found(&mut self, id: StreamId, position: Seq) {
-        self.unsynced.insert(id);
-        self.written = self.written.max(position);
+    /// A log has what is referred to up to this record, and may not be synced.
+    fn found(&mut self, id: StreamId, position: Seq) {
+        let last = self.unsynced.entry(id).or_default();
+        *last = position.max(*last);
     }
 }
 
@@ -116,13 +113,12 @@ impl Shard {
                 })
             }
         };
-        let synced = self.asides.synced;
+        let mut owed = std::mem::take(&mut self.asides.owed);
         for aside in &asides {
+            let synced = owed.remove(&aside.id).unwrap_or(0);
             turn.commands.begin_with_aside(aside.id, turn.now, aside.last, synced);
         }
-        if let Some(id) = self.asides.owed.take()
-            && asides.is_empty()
-        {
+        for (id, synced) in owed {
             turn.commands.begin_with_aside(id, turn.now, 0, synced);
         }
         let bytes = asides.iter().map(|aside| aside.bytes).sum();
@@ -142,12 +138,11 @@ impl Shard {
     /// # Errors
     /// If the journal failed, or a log could not be synced.
     pub(super) fn bodies_landed(&mut self, turn: TurnNumber, sync: bool, now: NanoTime) -> Result<()> {
-        let refused = std::mem::take(&mut self.asides.refused);
         while let Some((_, position, id)) = self.asides.unwritten.pop_front_if(|(number, ..)| *number <= turn) {
-            if !refused.contains(&id) {
-                self.asides.found(id, position);
-            }
+            // Of several, a log that could not take the last may have those before.
+            self.asides.found(id, position);
         }
+        let refused = std::mem::take(&mut self.asides.refused);
         if !refused.is_empty() {
             let mut commands = Commands::default();
             for id in &refused {
@@ -175,58 +170,66 @@ impl Shard {
     /// # Errors
     /// If a sync failed.
     pub(super) fn sync_asides(&mut self) -> Result<()> {
-        for id in std::mem::take(&mut self.asides.unsynced) {
+        for (id, position) in std::mem::take(&mut self.asides.unsynced) {
             match self.streams.get_mut(&id) {
                 Some(stream) => self.env.timed(|| stream.messages.sync_log())?,
                 // Its log is closed; the backend knows what was not synced of it.
                 None if self.offline.contains(id) => self.env.backend(BackendKind::Segment)?.sync()?,
                 None => continue,
             }
-            self.asides.owed = Some(id);
+            self.asides.owed.insert(id, position);
         }
-        self.asides.synced = self.asides.synced.max(self.asides.written);
         Ok(())
     }
 
-    /// While the journal is read: a turn begins that needs what is referred to up to `last` in the log of a stream. Where that is not
-    /// there, nobody was answered for it, nor for what comes behind it for this stream, and none of that counts; unless the journal
-    /// says that somebody was: then the log is damaged.
-    pub(super) fn look_for_bodies(&mut self, outlook: &mut Outlook, at: Seq, id: StreamId, last: Seq) {
-        let Some(stream) = self.streams.get(&id) else { return };
-        if at <= stream.position || last == 0 || outlook.is_void(at, id) {
-            return;
+    /// What was found where the journal was applied to a stream that is opened. What does not count of it does not count for the next
+    /// start either, whatever the log has by then.
+    pub(super) fn note_looked(&mut self, id: StreamId, looked: Looked, now: NanoTime, commands: &mut Commands) {
+        if let Some(position) = looked.found {
+            self.asides.found(id, position);
         }
-        let messages = &stream.messages;
-        let lacks = messages.settings.backend == BackendKind::Segment && messages.log_last() < last;
-        if !lacks || outlook.is_settled(at, id, last) {
-            self.asides.found(id, at);
-            return;
+        if let Some(from) = looked.broken_off {
+            let name = self.streams.get(&id).map(|stream| stream.name().as_ref());
+            tracing::info!(
+                shard = %self.number, stream = name,
+                "turns are given up whose messages its log does not have: nobody was answered for them, but of streams that are answered \
+                 before a sync, and if it was damaged later"
+            );
+            commands.void(id, now, from, self.position);
         }
-        outlook.broken_off.push((id, at));
     }
 
-    /// The journal was read: what of it does not count for a stream does not count for the next start either, whatever its log has by
-    /// then.
+    /// The journal was read: the same, of all streams.
     ///
     /// # Errors
     /// If the journal failed.
-    pub(super) fn note_broken_off(&mut self, outlook: &Outlook, now: NanoTime) -> Result<()> {
+    pub(super) fn note_all_looked(&mut self, outlook: &Outlook, now: NanoTime) -> Result<()> {
         if self.env.is_reading() {
             return Ok(());
         }
         let mut commands = Commands::default();
-        for &(id, from) in &outlook.broken_off {
-            let name = self.streams.get(&id).map(|stream| stream.name().clone());
-            tracing::info!(
-                shard = %self.number, stream = name.as_deref(),
-                "turns are given up whose messages its log does not have: nobody was answered for them, but of streams that are answered \
-                 before a sync"
-            );
-            commands.void(id, now, from);
+        for (&id, &looked) in &outlook.looked {
+            // One that could not be opened after all is looked at again.
+            if self.streams.contains_key(&id) {
+                self.note_looked(id, looked, now, &mut commands);
+            }
         }
-        self.submit(&commands)?;
-        self.need_all(outlook.broken_off.iter().map(|(id, _)| *id));
-        Ok(())
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let broken_off = outlook.looked.iter().filter(|(_, looked)| looked.broken_off.is_some());
+        let ids: Vec<StreamId> = broken_off.map(|(id, _)| *id).collect();
+        // The log may get other messages of the same sequences: not before this is on disk.
+        match self.submit(&commands).and_then(|_| self.commit.sync()) {
+            Ok(()) => {
+                self.need_all(ids.into_iter());
+                Ok(())
+            }
+            Err(error) if error.kind == Kind::Full => {
+                ids.into_iter().try_for_each(|id| self.note_unopened(id, &error, now))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Should one of these streams go offline, it needs the journal up to where it ends now to be opened anew.
@@ -240,33 +243,45 @@ impl Shard {
     }
 }
 
-/// What a journal says later of what it says earlier.
+/// What there is in a stream's log of that which the journal refers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The log has all up to this record; it may not be synced.
+    pub found: Option<Seq>,
+    /// From this record on nothing counts.
+    pub broken_off: Option<Seq>,
+}
+
+/// What a journal says later of what it says earlier, and what is found of that while it is applied.
 #[derive(Default)]
 pub(crate) struct Outlook {
     /// What does not count of streams: from a record on, up to another.
     voids: Vec<(StreamId, Seq, Seq)>,
-    /// The same, as this start finds it: from a record on.
-    broken_off: Vec<(StreamId, Seq)>,
-    /// Bodies that logs could not take.
-    again: BTreeMap<(StreamId, Seq), Bytes>,
-    /// The record up to which logs were synced with all that was left to them.
-    synced: Seq,
+    /// Bodies that logs could not take, by their sequences: the numbers that the records had first, and those that they have.
+    again: BTreeMap<(StreamId, Seq), Vec<(Seq, Seq)>>,
+    /// The record up to which the log of a stream was synced with all that was left to it.
+    synced: BTreeMap<StreamId, Seq>,
     /// Streams that are deleted.
     deleted: BTreeSet<StreamId>,
+    /// Streams that were looked into.
+    looked: BTreeMap<StreamId, Looked>,
 }
 
 impl Outlook {
-    /// Looks at what a journal says behind a record; at nothing, if it never leaves anything to logs.
+    /// Looks at what a journal says from a record on; at nothing, if it never leaves anything to logs.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn behind(journal: &dyn LogReader, position: Seq) -> Result<Self> {
+    pub fn from(journal: &dyn LogReader, position: Seq) -> Result<Self> {
         let mut outlook = Self::default();
-        let (mut looks_back, mut is_needed) = (Vec::new(), position > 0);
-        let range = position + 1..=journal.extent().last;
+        let (mut looks_back, mut is_needed) = (Vec::new(), false);
+        let range = position..=journal.extent().last;
         journal.scan(range, Want::Heads, Direction::Forward, &mut |entry| {
             is_needed |= Command::is_aside(entry.head);
-            outlook.synced = outlook.synced.max(Command::synced_by(entry.head).unwrap_or(0));
+            if let Some((id, synced)) = Command::synced_by(entry.head) {
+                let last = outlook.synced.entry(id).or_default();
+                *last = synced.max(*last);
+            }
             if Command::looks_back(entry.head) {
                 looks_back.push(entry.seq);
             }
@@ -280,57 +295,98 @@ impl Outlook {
         }
         for at in looks_back {
             // One that cannot be read is lost, and told of where the journal is applied.
-            let Ok(Some(entry)) = journal.get(at) else { continue };
-            let Ok((id, command)) = Command::decode(entry.time, &entry.head, &entry.body) else {
+            let Some((id, first, command)) = read(journal, at) else {
                 continue;
             };
-            match command.first_written(at) {
-                (first, Command::Void { from }) => outlook.voids.push((id, from, first)),
-                (_, Command::PublishAgain { seq, body }) => _ = outlook.again.insert((id, seq), body),
+            match command {
+                Command::Void { from, through } => outlook.voids.push((id, from, through)),
+                Command::PublishAgain { seq, .. } => outlook.again.entry((id, seq)).or_default().push((first, at)),
                 _ => {}
             }
         }
         Ok(outlook)
     }
 
+    /// A turn begins that needs what is referred to up to `last` in the log of a stream that is being opened. Where that is not there,
+    /// nobody was answered for it, nor for what comes behind it for this stream, and none of that counts; unless the journal says that
+    /// somebody may have been: then the log is damaged.
+    pub fn look(&mut self, stream: &Stream, at: Seq, last: Seq) {
+        let id = stream.id();
+        if at <= stream.position || last == 0 || self.is_void(at, id) {
+            return;
+        }
+        let messages = &stream.messages;
+        if messages.settings.backend != BackendKind::Segment || self.is_settled(at, id, last) {
+            return;
+        }
+        let looked = self.looked.entry(id).or_default();
+        match messages.log_last() < last {
+            true => looked.broken_off = Some(at),
+            false => looked.found = Some(at),
+        }
+    }
+
+    /// What was found in the log of a stream.
+    pub(super) fn looked(&self, id: StreamId) -> Looked {
+        self.looked.get(&id).copied().unwrap_or_default()
+    }
+
     fn is_void(&self, at: Seq, id: StreamId) -> bool {
         let mut voids = self.voids.iter();
-        voids.any(|(of, from, to)| *of == id && *from <= at && at <= *to)
-            || self.broken_off.iter().any(|(of, from)| *of == id && *from <= at)
+        voids.any(|(of, from, through)| *of == id && *from <= at && at <= *through)
+            || self.looked(id).broken_off.is_some_and(|from| from <= at)
     }
 
     /// Whether what a turn that begins at this record left to a log up to `last` was there once, is elsewhere, or is not needed.
     fn is_settled(&self, at: Seq, id: StreamId, last: Seq) -> bool {
-        self.synced >= at || self.deleted.contains(&id) || self.again.contains_key(&(id, last))
+        let is_synced = self.synced.get(&id).is_some_and(|synced| *synced >= at);
+        is_synced || self.deleted.contains(&id) || self.again(at, id, last).is_some()
+    }
+
+    /// The record with the body that a record refers to, if the log could not take that.
+    fn again(&self, at: Seq, id: StreamId, seq: Seq) -> Option<Seq> {
+        let again = self.again.get(&(id, seq))?.iter();
+        let mut behind = again.filter(|(first, _)| *first > at && !self.is_void(*first, id));
+        behind.next().map(|(_, there)| *there)
     }
 
     /// What a record of the journal says after all; `None` if it does not count.
-    pub fn counts(&self, at: Seq, id: StreamId, command: Command) -> Option<Command> {
+    pub fn counts(&self, journal: &dyn LogReader, at: Seq, id: StreamId, command: Command) -> Option<Command> {
         match command {
             Command::Moved { position, command } => {
-                let command = Box::new(self.counts(position, id, *command)?);
+                let command = Box::new(self.counts(journal, position, id, *command)?);
                 Some(Command::Moved { position, command })
             }
             _ if self.is_void(at, id) => None,
-            command => Some(self.completed(id, command)),
+            command => Some(self.completed(journal, at, id, command)),
         }
     }
 
     /// With its body, where a log could not take that.
-    pub fn completed(&self, id: StreamId, command: Command) -> Command {
-        match command {
-            Command::PublishAside {
-                seq, time, ref head, ..
-            } => match self.again.get(&(id, seq)) {
-                Some(body) => Command::Publish {
-                    seq,
-                    time,
-                    head: head.clone(),
-                    body: body.clone(),
-                },
-                None => command,
+    fn completed(&self, journal: &dyn LogReader, at: Seq, id: StreamId, command: Command) -> Command {
+        let Command::PublishAside {
+            seq, time, ref head, ..
+        } = command
+        else {
+            return command;
+        };
+        let again = self.again(at, id, seq).and_then(|there| read(journal, there));
+        match again {
+            Some((_, _, Command::PublishAgain { body, .. })) => Command::Publish {
+                seq,
+                time,
+                head: head.clone(),
+                body,
             },
-            command => command,
+            _ => command,
         }
     }
+}
+
+/// A record of the journal, if it can be read: its stream, the number that it had first, and what it says.
+fn read(journal: &dyn LogReader, at: Seq) -> Option<(StreamId, Seq, Command)> {
+    let entry = journal.get(at).ok().flatten()?;
+    let (id, command) = Command::decode(entry.time, &entry.head, &entry.body).ok()?;
+    let (first, command) = command.first_written(at);
+    Some((id, first, command))
 }

@@ -76,13 +76,15 @@ pub enum Command {
     Aside {
         /// The sequence, or 0.
         last: Seq,
-        /// The logs were synced with all bodies that records up to this one refer to.
+        /// The stream's log was synced with all bodies that records up to this one refer to; 0 if that is not new.
         synced: Seq,
     },
-    /// What the journal says of the stream from a record on, up to this one, does not count: the stream's log does not have what that needs.
+    /// What the journal says of the stream from a record on, up to another, does not count: the stream's log does not have what that needs.
     Void {
-        /// The record.
+        /// The first record.
         from: Seq,
+        /// The last record.
+        through: Seq,
     },
     /// A message whose body was to be in the stream's log alone, which could not take it.
     PublishAgain {

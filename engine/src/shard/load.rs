@@ -6,7 +6,7 @@ use crate::backend::LogReader;
 use crate::error::{Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::index::Census;
-use crate::shard::aside::Outlook;
+use crate::shard::aside::{Looked, Outlook};
 use crate::shard::command::Command;
 use crate::shard::moved_on;
 use crate::shard::offline::but_for_room;
@@ -330,6 +330,7 @@ pub(crate) fn replay_one(
         (None, Command::CreateStream { json }) => {
             *stream = Some(load_created(env, StreamSnapshot::read(&json, None)?, now)?);
         }
+        (Some(_), Command::DeleteStream) => *stream = None,
         (Some(stream), command) if position > stream.position => stream.replay(command, now)?,
         _ => return Ok(()),
     }
@@ -348,26 +349,45 @@ pub(super) fn load_one(
     id: StreamId,
     last: Seq,
     now: NanoTime,
-) -> Result<Option<Stream>> {
+) -> Result<(Option<Stream>, Looked)> {
     let mut stream = match saved(env, id)? {
         Some(snapshot) => Some(load_saved(env, snapshot, now)?),
         None => None,
     };
-    let outlook = Outlook::behind(journal, 0)?;
+    let looked = replay_all(env, journal, &mut stream, id, last, now)?;
+    Ok((stream, looked))
+}
+
+/// Applies what the journal has of one stream up to `last` to what there is of it; answers what its log has of that.
+///
+/// # Errors
+/// If the journal cannot be read, or the stream fails.
+pub(super) fn replay_all(
+    env: &Environment,
+    journal: &dyn LogReader,
+    stream: &mut Option<Stream>,
+    id: StreamId,
+    last: Seq,
+    now: NanoTime,
+) -> Result<Looked> {
+    let mut outlook = Outlook::from(journal, 0)?;
     each_portion(journal, last, &mut |portion| {
-        for (position, of, command) in portion.commands {
-            if of == id
-                && let Some(command) = outlook.counts(position, id, command)
-            {
-                replay_one(env, &mut stream, position, command, now)?;
+        let of_it = portion.commands.into_iter().filter(|(_, of, _)| *of == id);
+        for (position, _, command) in of_it {
+            if let (Some(stream), Some((first, last))) = (&stream, command.aside(position)) {
+                outlook.look(stream, first, last);
             }
+            let Some(command) = outlook.counts(journal, position, id, command) else {
+                continue;
+            };
+            replay_one(env, stream, position, command, now)?;
         }
-        if let Some(stream) = &mut stream {
+        if let Some(stream) = stream {
             but_for_room(stream.messages.write(false))?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(stream)
+    Ok(outlook.looked(id))
 }
 
 /// The last step of opening a stream, when the journal has nothing more of it. What is too old at `limits_at` goes.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::backend::LogReader;
 use crate::error::{Error, Kind, Result};
 use crate::reject;
+use crate::shard::aside::Looked;
 use crate::shard::emit::{Emit, Event};
 use crate::shard::errand::Errand;
 use crate::shard::load;
@@ -52,7 +53,7 @@ pub(super) struct OfflineStreams {
 
 /// What came of opening a stream anew.
 struct Opened {
-    stream: Result<Stream>,
+    stream: Result<(Stream, Looked)>,
     /// What can be read of it meanwhile, where that was not known.
     readable: Option<Stream>,
     /// How often a backend without journals had been let go of before.
@@ -304,7 +305,8 @@ impl Shard {
             let readable = match &stream {
                 Err(error) if kind != BackendKind::Segment && !is_readable => env
                     .to_read_one(kind, &error.message.as_str().into())
-                    .and_then(|read| open(&read).ok()),
+                    .and_then(|read| open(&read).ok())
+                    .map(|(stream, _)| stream),
                 _ => None,
             };
             // A shard that is gone needs no telling.
@@ -374,7 +376,7 @@ impl Shard {
                 // It is on a backend that is let go of.
                 Ok(())
             }
-            Ok(mut stream) => {
+            Ok((mut stream, looked)) => {
                 if let Some(mut frozen) = self.offline.streams.remove(&id).and_then(|offline| offline.frozen)
                     && let Err(error) = stream.take_over(&mut frozen)
                 {
@@ -392,6 +394,8 @@ impl Shard {
                 }
                 self.streams.insert(id, stream);
                 self.touch(id);
+                turn.sync |= looked.broken_off.is_some();
+                self.note_looked(id, looked, turn.now, &mut turn.commands);
                 Ok(())
             }
             Err(error) if error.kind == Kind::Poisoned && kind == BackendKind::Segment => Err(error),
@@ -466,16 +470,17 @@ fn open_anew(
     id: StreamId,
     last: Seq,
     now: NanoTime,
-) -> Result<Stream> {
-    let mut stream = load::load_one(env, journal, id, last, now)?
+) -> Result<(Stream, Looked)> {
+    let (stream, looked) = load::load_one(env, journal, id, last, now)?;
+    let mut stream = stream
         .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
     if is_replica {
         // What is too old is for the leader to say.
         stream.become_replica();
-        return Ok(stream);
+        return Ok((stream, looked));
     }
     but_for_room(load::settle(env, &mut stream, now, now))?;
-    Ok(stream)
+    Ok((stream, looked))
 }
 
 /// What a log has no room for stays in memory and in the journal, and is written when there is.

@@ -439,11 +439,19 @@ impl Shard {
             }
             return Ok(());
         }
+        self.note_unopened(id, &error, now)
+    }
+
+    /// Takes a stream offline whose opening failed on the way.
+    ///
+    /// # Errors
+    /// If the whole backend must be opened anew.
+    pub(super) fn note_unopened(&mut self, id: StreamId, error: &Error, now: NanoTime) -> Result<()> {
         let Some(stream) = self.streams.remove(&id) else {
             return Ok(());
         };
-        if stops_opening(&error, &stream.messages.settings) {
-            return Err(error);
+        if stops_opening(error, &stream.messages.settings) {
+            return Err(error.clone());
         }
         let mut snapshot = StreamSnapshot::of(&stream, self.number, stream.position);
         // The number that a record had before it was moved says nothing of where it is now.
@@ -451,7 +459,7 @@ impl Shard {
         // Its log must be closed before it can be opened anew.
         drop(stream);
         snapshot.position = saved_position(&self.env, id)?;
-        self.note_offline(&snapshot, &error, now);
+        self.note_offline(&snapshot, error, now);
         self.note_behind(id, last);
         Ok(())
     }
@@ -482,14 +490,14 @@ impl Shard {
                 }
                 if let Some((first, last)) = command.aside(position) {
                     if outlook.is_none() {
-                        outlook = Some(Outlook::behind(reader.as_ref(), position)?);
+                        outlook = Some(Outlook::from(reader.as_ref(), position)?);
                     }
-                    if let Some(outlook) = &mut outlook {
-                        self.look_for_bodies(outlook, first, id, last);
+                    if let (Some(outlook), Some(stream)) = (&mut outlook, self.streams.get(&id)) {
+                        outlook.look(stream, first, last);
                     }
                 }
                 let command = match &outlook {
-                    Some(outlook) => outlook.counts(position, id, command),
+                    Some(outlook) => outlook.counts(reader.as_ref(), position, id, command),
                     None => Some(command),
                 };
                 let Some(command) = command else { continue };
@@ -512,7 +520,7 @@ impl Shard {
             self.position = position.max(snapshots);
         }
         if let Some(outlook) = outlook {
-            self.note_broken_off(&outlook, now)?;
+            self.note_all_looked(&outlook, now)?;
         }
         self.write_logs(now)?;
         if self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)? {

@@ -243,13 +243,14 @@ impl Shard {
         let opened = contained(|| load_one(&self.env, reader.as_ref(), id, self.position, now));
         self.checkpoint.not_deleted(id);
         match opened {
-            Ok(Some(mut stream)) => {
+            // Turns of replicas leave nothing to logs.
+            Ok((Some(mut stream), _)) => {
                 stream.become_replica();
                 stream.note_stats();
                 self.env.catalogue.insert(&stream, self.number);
                 self.streams.insert(id, stream);
             }
-            Ok(None) => {
+            Ok((None, _)) => {
                 // It was made in a turn that is no fact.
                 if let Some(known) = known {
                     self.remove_log(id, &known.settings);

@@ -188,7 +188,7 @@ impl Twin {
         }
         self.seen.insert(number, (shard.position(), opened));
         let outlook = match entries.iter().any(|entry| Command::is_aside(&entry.head)) {
-            true => Outlook::behind(journal.as_ref(), seen)?,
+            true => Outlook::from(journal.as_ref(), seen)?,
             false => Outlook::default(),
         };
         for entry in entries {
@@ -197,7 +197,10 @@ impl Twin {
                 self.remove(id)?;
                 continue;
             }
-            let command = with_body(shard, id, outlook.completed(id, command))?;
+            let Some(command) = outlook.counts(journal.as_ref(), entry.seq, id, command) else {
+                continue;
+            };
+            let command = with_body(shard, id, command)?;
             let mut stream = self.streams.remove(&id);
             replay_one(&self.env, &mut stream, entry.seq, command, now)?;
             if let Some(mut stream) = stream {

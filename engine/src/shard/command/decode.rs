@@ -43,7 +43,10 @@ impl Command {
                 last: take(&mut rest)?,
                 synced: take(&mut rest)?,
             },
-            VOID => Self::Void { from: take(&mut rest)? },
+            VOID => Self::Void {
+                from: take(&mut rest)?,
+                through: take(&mut rest)?,
+            },
             PUBLISH_AGAIN => Self::PublishAgain {
                 seq: take(&mut rest)?,
                 body: body.clone(),
@@ -127,12 +130,14 @@ impl Command {
 }
 
 impl Command {
-    /// Up to which record the logs were synced, where a journal record says so, by its head. One that was written once more says
-    /// nothing of those behind the first.
-    pub(in crate::shard) fn synced_by(head: &[u8]) -> Option<Seq> {
-        let mut rest = head.get(9..).filter(|_| head[0] == ASIDE)?;
+    /// Up to which record the log of a stream was synced, where a journal record says so, by its head.
+    pub(in crate::shard) fn synced_by(head: &[u8]) -> Option<(StreamId, Seq)> {
+        let mut rest = head.get(9..).filter(|_| Self::is_aside(head))?;
+        if head[0] & MOVED != 0 {
+            take(&mut rest)?;
+        }
         take(&mut rest)?;
-        take(&mut rest)
+        Some((stream_of(head)?, take(&mut rest)?))
     }
 
     /// Whether a journal record says that its stream was deleted, by its head.

@@ -103,7 +103,8 @@ impl Commands {
     }
 
     /// Where those bodies of a stream that have `body` bytes or more are `least` bytes together, leaves them to the stream's log, if that
-    /// may be; in the order of the streams. Messages of an atomic batch stay: all of them are there after a crash or none, whatever the log has.
+    /// may be; in the order of the streams. Messages of an atomic batch stay: all of them are there after a crash or none, whatever the log
+    /// has; and so do those of a stream that the same turn makes, which a start does not know where the turn begins.
     pub(in crate::shard) fn set_aside(
         &mut self,
         body: usize,
@@ -114,7 +115,7 @@ impl Commands {
         for (head, bytes) in self.parts() {
             let Some(id) = super::stream_of(head) else { continue };
             match head[0] {
-                TOGETHER => _ = found.insert(id, None),
+                TOGETHER | CREATE_STREAM => _ = found.insert(id, None),
                 PUBLISH => {
                     let Some((seq, _)) = left_to_log(head, bytes, body) else {
                         continue;
@@ -148,7 +149,7 @@ impl Commands {
         found.into_values().flatten().collect()
     }
 
-    /// The turn counts only if the stream's log has all up to `last`; the logs have all that records up to `synced` left to them.
+    /// The turn counts only if the stream's log has all up to `last`; the log was synced with all that records up to `synced` left to it.
     pub(in crate::shard) fn begin_with_aside(&mut self, stream: StreamId, now: NanoTime, last: Seq, synced: Seq) {
         let mut head = vec![ASIDE];
         head.extend_from_slice(&stream.0.to_le_bytes());
@@ -164,10 +165,11 @@ impl Commands {
         self.end(now, body);
     }
 
-    /// What is said of the stream from that record on does not count.
-    pub(in crate::shard) fn void(&mut self, stream: StreamId, now: NanoTime, from: Seq) {
+    /// What is said of the stream from one record up to another does not count.
+    pub(in crate::shard) fn void(&mut self, stream: StreamId, now: NanoTime, from: Seq, through: Seq) {
         self.begin(VOID, stream);
         put(&mut self.heads, from);
+        put(&mut self.heads, through);
         self.end(now, Bytes::new());
     }
 

@@ -50,7 +50,7 @@ fn every_command_reads_back() {
     commands.together(id, 12, 300);
     commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
     commands.removing(id, 11, Bytes::from_static(b"[]"));
-    commands.void(id, 11, 5);
+    commands.void(id, 11, 5, 300);
     commands.publish_again(id, 11, 6, Bytes::from_static(b"body"));
     let decoded: Vec<Command> = commands
         .records(1)

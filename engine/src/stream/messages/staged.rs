@@ -122,9 +122,12 @@ impl Messages {
         self.land(TurnNumber::MAX, keep_tail)
     }
 
-    /// What the log has is on disk when it returns.
+    /// What the log has is on disk when it returns, also where it cannot take any more.
     pub fn sync_log(&mut self) -> Result<()> {
-        self.log.sync()
+        match self.log.sync_beside() {
+            Some(sync) => sync(),
+            None => self.log.sync(),
+        }
     }
 
     /// How many single messages went whose removal the log does not have.
