@@ -15,14 +15,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use crate::backend::{Direction, LogReader, Want};
+use crate::backend::{Direction, LogReader, SyncBeside, Want};
 use crate::error::{Kind, Result};
 use crate::shard::command::{Command, Commands, stream_of};
+use crate::shard::syncing::Syncing;
 use crate::shard::turn::Turn;
-use crate::shard::{Role, Shard};
+use crate::shard::{Role, Shard, ShardHandle};
 use crate::stream::Stream;
 use crate::stream::messages::TurnNumber;
 use crate::stream::settings::BackendKind;
@@ -66,10 +69,21 @@ pub(super) struct Asides {
     unwritten: VecDeque<(TurnNumber, Seq, StreamId)>,
     /// Streams whose logs have such bodies, and were not synced since, with the last record of the turns whose bodies those are.
     unsynced: BTreeMap<StreamId, Seq>,
+    /// The same, of streams whose logs are being synced, with the turn with which that began.
+    syncing: VecDeque<(TurnNumber, StreamId, Seq)>,
     /// Streams whose logs were synced, of which the journal is to be told: up to which record.
     owed: BTreeMap<StreamId, Seq>,
     /// Streams whose logs could not take what nothing else has.
     refused: BTreeSet<StreamId>,
+    /// Who syncs logs beside the shard, once somebody had to.
+    beside: Option<LogSyncs>,
+}
+
+/// Syncs of logs beside their shard.
+struct LogSyncs {
+    /// Those that are to be synced next.
+    logs: Arc<Mutex<Vec<SyncBeside>>>,
+    syncing: Syncing,
 }
 
 impl Asides {
@@ -79,6 +93,28 @@ impl Asides {
         if up_to.any(|(_, _, of)| *of == id) {
             self.refused.insert(id);
         }
+    }
+
+    /// The last turn with which syncs of logs began that are over.
+    ///
+    /// # Errors
+    /// If a log could not be synced.
+    pub fn synced(&mut self) -> Result<TurnNumber> {
+        let Some(beside) = &self.beside else { return Ok(0) };
+        let done = beside.syncing.done()?;
+        while let Some((_, id, position)) = self.syncing.pop_front_if(|(turn, ..)| *turn <= done) {
+            self.owed.insert(id, position);
+        }
+        Ok(done)
+    }
+
+    /// Waits until the syncs are over that began with turns up to this one.
+    ///
+    /// # Errors
+    /// If a log could not be synced.
+    pub fn wait(&mut self, turn: TurnNumber) -> Result<()> {
+        let beside = self.beside.as_mut();
+        beside.map_or(Ok(()), |beside| beside.syncing.wait(turn))
     }
 
     /// A log has what is referred to up to this record, and may not be synced.
@@ -118,7 +154,7 @@ impl Shard {
             let synced = owed.remove(&aside.id).unwrap_or(0);
             turn.commands.begin_with_aside(aside.id, turn.now, aside.last, synced);
         }
-        for (id, synced) in owed {
+        for (id, synced) in owed.into_iter().filter(|(id, _)| self.streams.contains_key(id)) {
             turn.commands.begin_with_aside(id, turn.now, 0, synced);
         }
         let bytes = asides.iter().map(|aside| aside.bytes).sum();
@@ -133,10 +169,10 @@ impl Shard {
     }
 
     /// Turns up to this one were brought to the logs, or these could not take them: then the journal gets the bodies after all. `sync`:
-    /// whether somebody waits for the disk.
+    /// whether somebody waits for the disk, so that the journal is synced and the logs are to be.
     ///
     /// # Errors
-    /// If the journal failed, or a log could not be synced.
+    /// If the journal failed.
     pub(super) fn bodies_landed(&mut self, turn: TurnNumber, sync: bool, now: NanoTime) -> Result<()> {
         while let Some((_, position, id)) = self.asides.unwritten.pop_front_if(|(number, ..)| *number <= turn) {
             // Of several, a log that could not take the last may have those before.
@@ -159,10 +195,54 @@ impl Shard {
                 self.commit.sync()?;
             }
         }
-        match sync {
-            true => self.sync_asides(),
-            false => Ok(()),
+        Ok(())
+    }
+
+    /// Has the logs synced beside the shard that have bodies which only they have; when they are, somebody is told by this handle. Answers
+    /// whether there is anything to wait for.
+    ///
+    /// # Errors
+    /// If a sync failed.
+    pub(super) fn begin_to_sync_asides(&mut self, turn: TurnNumber, handle: &ShardHandle) -> Result<bool> {
+        let mut logs = Vec::new();
+        for id in self.asides.unsynced.keys() {
+            let stream = self.streams.get(id);
+            match stream.and_then(|stream| stream.messages.sync_beside()) {
+                Some(sync) => logs.push(sync),
+                None if stream.is_some() || self.offline.contains(*id) => {
+                    self.sync_asides()?;
+                    return Ok(false);
+                }
+                None => {}
+            }
         }
+        if logs.is_empty() {
+            self.asides.unsynced.clear();
+            return Ok(false);
+        }
+        if self.asides.beside.is_none() {
+            let next: Arc<Mutex<Vec<SyncBeside>>> = Arc::default();
+            let taken = next.clone();
+            let sync: SyncBeside = Arc::new(move || {
+                let logs = std::mem::take(&mut *taken.lock());
+                logs.iter().try_for_each(|sync| sync())
+            });
+            let name = format!("weir-sync-{}-logs", self.number);
+            match Syncing::begin(name, sync, self.env.clone(), handle.clone()) {
+                Ok(syncing) => self.asides.beside = Some(LogSyncs { logs: next, syncing }),
+                Err(error) => tracing::warn!(shard = %self.number, "syncing without a thread of its own: {error}"),
+            }
+        }
+        let Some(beside) = &mut self.asides.beside else {
+            self.sync_asides()?;
+            return Ok(false);
+        };
+        beside.logs.lock().extend(logs);
+        beside.syncing.want(turn);
+        let unsynced = std::mem::take(&mut self.asides.unsynced).into_iter();
+        let syncing = unsynced.map(|(id, position)| (turn, id, position));
+        self.asides.syncing.extend(syncing);
+        Ok(true)
     }
 
     /// Has the disk have all bodies that the journal refers to and the logs have.
@@ -170,6 +250,8 @@ impl Shard {
     /// # Errors
     /// If a sync failed.
     pub(super) fn sync_asides(&mut self) -> Result<()> {
+        self.asides.wait(TurnNumber::MAX)?;
+        self.asides.synced()?;
         for (id, position) in std::mem::take(&mut self.asides.unsynced) {
             match self.streams.get_mut(&id) {
                 Some(stream) => self.env.timed(|| stream.messages.sync_log())?,

@@ -1,5 +1,6 @@
 //! How turns are let out. A turn is handed to what makes it a fact ([`Commit`]), and let out when it is one, as surely as its streams ask
-//! for. While that takes, the next turns are decided and handed over: a bounded number of them is in flight, and they are let out in
+//! for. Once it is a fact it goes to the logs; where these have what nothing else has ([aside](super::aside)), it is let out when they are
+//! synced. While all that takes, the next turns are decided and handed over: a bounded number of them is in flight, and they are let out in
 //! their order.
 //!
 //! [`Commit`]: super::commit::Commit
@@ -27,21 +28,22 @@ const UNSETTLED_TURNS: u32 = 64;
 pub(super) struct Flights {
     /// The last turn.
     turn: TurnNumber,
-    /// The last turn that was let out.
+    /// The last turn that the logs have.
     landed: TurnNumber,
+    /// Turns that are no facts yet.
     waiting: VecDeque<Flight>,
-    /// Bytes of the journal that they wrote.
+    /// Turns before those, which the logs have and that are let out when these are synced.
+    written: VecDeque<Flight>,
+    /// Bytes that all of them wrote.
     bytes: usize,
     /// How many turns there were since nothing was in flight.
     unsettled: u32,
-    /// What is to be answered of turns that could not be let out after all.
-    failed: Vec<Emit>,
 }
 
 /// A turn that is written and not let out.
 struct Flight {
     turn: TurnNumber,
-    /// The turn that must be synced before.
+    /// The turn that must be synced before; once the logs have it, the one with which they must be.
     needs: TurnNumber,
     /// The streams that it changed, with what they held at its end.
     streams: Vec<(StreamId, Shown)>,
@@ -61,10 +63,15 @@ impl Flight {
 impl Flights {
     /// Whether all turns were let out.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.written.is_empty()
     }
 
-    /// The last turn that was let out.
+    /// Whether no other turn may be in flight as well.
+    fn is_full(&self) -> bool {
+        self.waiting.len() + self.written.len() >= FLIGHT_TURNS || self.bytes >= FLIGHT_BYTES
+    }
+
+    /// The last turn that the logs have.
     pub fn landed(&self) -> TurnNumber {
         self.landed
     }
@@ -74,14 +81,14 @@ impl Flights {
         self.unsettled >= UNSETTLED_TURNS
     }
 
-    /// The last record before all that is in flight.
+    /// The last record before all that is no fact yet.
     pub fn landed_position(&self) -> Option<Seq> {
         self.waiting.front().map(|flight| flight.before)
     }
 
     /// The streams that turns in flight changed.
     pub fn streams(&self) -> impl Iterator<Item = StreamId> {
-        let flights = self.waiting.iter();
+        let flights = self.written.iter().chain(&self.waiting);
         flights.flat_map(|flight| flight.streams.iter().map(|(id, _)| *id))
     }
 
@@ -89,9 +96,8 @@ impl Flights {
     pub fn give_up(&mut self) -> Vec<Emit> {
         let given_up = std::mem::take(self);
         (self.turn, self.landed) = (given_up.turn, given_up.turn);
-        let mut emits = given_up.failed;
-        emits.extend(given_up.waiting.into_iter().flat_map(|flight| flight.emits));
-        emits
+        let flights = given_up.written.into_iter().chain(given_up.waiting);
+        flights.flat_map(|flight| flight.emits).collect()
     }
 
     fn push(&mut self, flight: Flight) {
@@ -101,9 +107,19 @@ impl Flights {
     }
 
     fn pop_committed(&mut self, done: TurnNumber) -> Option<Flight> {
-        let flight = self.waiting.pop_front_if(|flight| flight.needs <= done)?;
+        self.waiting.pop_front_if(|flight| flight.needs <= done)
+    }
+
+    /// The logs have the turn.
+    fn is_written(&mut self, flight: Flight) {
+        self.landed = flight.turn;
+        self.written.push_back(flight);
+    }
+
+    fn pop_written(&mut self, synced: TurnNumber) -> Option<Flight> {
+        let flight = self.written.pop_front_if(|flight| flight.needs <= synced)?;
         self.bytes -= flight.bytes;
-        if self.waiting.is_empty() {
+        if self.is_empty() {
             self.unsettled = 0;
         }
         Some(flight)
@@ -134,9 +150,6 @@ impl Shard {
         let is_leading = self.role == Role::Leading;
         let has_decided = !turn.commands.is_empty() || !turn.emits.is_empty() || !self.touched.is_empty();
         let due = turn.sync || is_leading && has_decided || self.sync_due.is_some_and(|due| due <= turn.now);
-        if due {
-            self.sync_asides()?;
-        }
         let (asides, left) = self.set_aside(turn, due);
         let bytes = self.submit(&turn.commands)? + left;
         if due {
@@ -174,23 +187,31 @@ impl Shard {
             self.position = before;
             return Err(error);
         }
-        let (mut emits, mut is_awaited) = (Vec::new(), due);
+        let mut is_awaited = due || !self.flights.written.is_empty();
         while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
             is_awaited |= flight.is_due();
-            for (id, _) in flight.streams {
-                self.land_stream(id, number, None, turn.now);
-            }
-            emits.extend(flight.emits);
+            self.land_streams(&flight, number, turn.now);
+            self.flights.is_written(flight);
         }
+        for at in 0..self.touched.len() {
+            self.land_stream(self.touched[at], number, turn.now);
+        }
+        self.flights.landed = number;
+        self.bodies_landed(number, is_awaited, turn.now)?;
+        if is_awaited {
+            self.sync_asides()?;
+        }
+        let mut emits = self.let_out(TurnNumber::MAX);
         if !emits.is_empty() {
             emits.append(&mut turn.emits);
             turn.emits = emits;
         }
         for at in 0..self.touched.len() {
-            self.land_stream(self.touched[at], number, None, turn.now);
+            if let Some(stream) = self.streams.get_mut(&self.touched[at]) {
+                // A client that is answered may ask for it at once.
+                stream.note_stats();
+            }
         }
-        self.bodies_landed(number, is_awaited, turn.now)?;
-        self.flights.landed = number;
         for (id, error) in std::mem::take(&mut self.faulty) {
             self.take_offline(id, &error, turn);
         }
@@ -242,19 +263,26 @@ impl Shard {
         self.flights.push(flight);
     }
 
-    /// Lets out what was committed meanwhile; if there is no room for another turn in flight, waits for some.
+    /// Lets out what was committed meanwhile; if there is no room for another turn in flight, waits for some. `handle`: who is told when
+    /// logs are synced.
     ///
     /// # Errors
     /// If it cannot be committed.
-    pub(super) fn land(&mut self, now: NanoTime) -> Result<Vec<Emit>> {
-        let Some(first) = self.flights.waiting.front() else {
+    pub(super) fn land(&mut self, now: NanoTime, handle: &ShardHandle) -> Result<Vec<Emit>> {
+        if self.flights.is_empty() {
             return Ok(Vec::new());
-        };
-        if self.flights.waiting.len() >= FLIGHT_TURNS || self.flights.bytes >= FLIGHT_BYTES {
-            self.commit.wait(first.needs)?;
+        }
+        if self.flights.is_full() {
+            match (self.flights.written.front(), self.flights.waiting.front()) {
+                (Some(first), _) => self.asides.wait(first.needs)?,
+                (None, Some(first)) => self.commit.wait(first.needs)?,
+                (None, None) => {}
+            }
         }
         let done = self.commit.committed()?;
-        self.land_up_to(done, now)
+        self.land_up_to(done, now, Some(handle))?;
+        let synced = self.asides.synced()?;
+        Ok(self.let_out(synced))
     }
 
     /// Waits until all is committed that is in flight, and lets it out.
@@ -266,31 +294,67 @@ impl Shard {
             return Ok(Vec::new());
         }
         self.commit.sync()?;
-        self.land_up_to(TurnNumber::MAX, now)
+        self.land_up_to(TurnNumber::MAX, now, None)?;
+        Ok(self.let_out(TurnNumber::MAX))
     }
 
-    fn land_up_to(&mut self, done: TurnNumber, now: NanoTime) -> Result<Vec<Emit>> {
-        let (mut emits, mut is_awaited) = (Vec::new(), false);
-        while let Some(flight) = self.flights.pop_committed(done) {
+    /// What turns up to this one did is fact: their logs have it from now on, and are synced if somebody waits for that, by whoever tells
+    /// that to the `handle`, or else when it returns.
+    fn land_up_to(&mut self, done: TurnNumber, now: NanoTime, handle: Option<&ShardHandle>) -> Result<()> {
+        let before = self.flights.landed;
+        let mut needs = self.flights.written.back().map_or(0, |flight| flight.needs);
+        let mut is_awaited = handle.is_none() && needs > 0;
+        while let Some(mut flight) = self.flights.pop_committed(done) {
             is_awaited |= flight.is_due();
-            for (id, shown) in flight.streams {
-                self.land_stream(id, flight.turn, Some(shown), now);
+            let turn = flight.turn;
+            self.land_streams(&flight, turn, now);
+            flight.needs = needs;
+            self.flights.is_written(flight);
+        }
+        let landed = self.flights.landed;
+        self.bodies_landed(landed, is_awaited, now)?;
+        if !is_awaited {
+            return Ok(());
+        }
+        if let Some(handle) = handle {
+            if !self.begin_to_sync_asides(landed, handle)? {
+                return Ok(());
             }
-            self.flights.landed = flight.turn;
+            needs = landed;
+        } else {
+            self.sync_asides()?;
+            needs = 0;
+        }
+        let new = self.flights.written.iter_mut().filter(|flight| flight.turn > before);
+        new.for_each(|flight| flight.needs = needs);
+        Ok(())
+    }
+
+    /// Lets out what the logs have whose syncs with turns up to this one are over: others see it.
+    fn let_out(&mut self, synced: TurnNumber) -> Vec<Emit> {
+        let mut emits = Vec::new();
+        while let Some(flight) = self.flights.pop_written(synced) {
+            for (id, shown) in flight.streams {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.show(shown);
+                }
+            }
             match emits.is_empty() {
                 true => emits = flight.emits,
                 false => emits.extend(flight.emits),
             }
         }
-        if let Err(error) = self.bodies_landed(self.flights.landed, is_awaited, now) {
-            self.flights.failed = emits;
-            return Err(error);
-        }
-        Ok(emits)
+        emits
     }
 
-    /// What turns up to this one did to a stream is a fact: its log has it from now on, and others see it.
-    fn land_stream(&mut self, id: StreamId, turn: TurnNumber, shown: Option<Shown>, now: NanoTime) {
+    fn land_streams(&mut self, flight: &Flight, turn: TurnNumber, now: NanoTime) {
+        for (id, _) in &flight.streams {
+            self.land_stream(*id, turn, now);
+        }
+    }
+
+    /// What turns up to this one did to a stream is a fact: its log has it from now on.
+    fn land_stream(&mut self, id: StreamId, turn: TurnNumber, now: NanoTime) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
@@ -304,11 +368,6 @@ impl Shard {
             }
             false => stream.messages.land(turn, read),
         };
-        // A client that is answered may ask for it at once.
-        match shown {
-            Some(shown) => stream.show(shown),
-            None => stream.note_stats(),
-        }
         keep_ledger(&self.env, stream);
         if let Err(error) = written {
             // The journal has it all, or will have before the turn is let out: what is answered stays true.

@@ -43,7 +43,8 @@ impl Commit for LocalJournal {
             let Some(sync) = self.log.sync_beside() else {
                 return false;
             };
-            match Syncing::begin(self.number, sync, self.env.clone(), wake.clone()) {
+            let name = format!("weir-sync-{}", self.number);
+            match Syncing::begin(name, sync, self.env.clone(), wake.clone()) {
                 Ok(syncing) => self.syncing = Some(syncing),
                 Err(error) => {
                     tracing::warn!(shard = %self.number, "syncing without a thread of its own: {error}");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::backend::{Direction, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
-use crate::shard::aside::Outlook;
+use crate::shard::aside::{Asides, Outlook};
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::commit::Commit;
@@ -297,6 +297,7 @@ impl Shard {
         self.flights.give_up();
         self.streams.retain(|_, stream| !stream.is_journaled());
         self.commit = closed(self.number, &self.env);
+        self.asides = Asides::default();
         // A checkpoint that goes on would put older snapshots over newer ones.
         self.checkpoint.wait();
         self.offline.wait();

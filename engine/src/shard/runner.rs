@@ -287,10 +287,10 @@ impl Runner {
 
     /// Lets out the turns that were committed meanwhile; all of them, if told to, or if it is time for that.
     fn let_out(&mut self, all: bool, now: NanoTime) -> Result<()> {
-        let shard = &mut self.shard;
+        let (shard, handle) = (&mut self.shard, &self.handle);
         let landed = contained(|| match all || shard.flights.must_settle() {
             true => shard.settle(now),
-            false => shard.land(now),
+            false => shard.land(now, handle),
         });
         match landed {
             Ok(emits) if emits.is_empty() => Ok(()),

@@ -1,4 +1,4 @@
-//! Syncs of a journal beside its shard, which decides and writes the next turns meanwhile.
+//! Syncs of a journal, or of logs, beside their shard, which decides and writes the next turns meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use crate::shard::offline::contained;
 use crate::shard::{Input, ShardHandle};
 use crate::store::Environment;
 use crate::stream::messages::TurnNumber;
-use crate::types::ShardId;
 
 /// Who syncs: a thread, or whoever steps the store.
 pub(super) struct Syncing {
@@ -86,11 +85,11 @@ impl Shared {
 }
 
 impl Syncing {
-    /// Begins it for a shard whose journal is synced by `sync`.
+    /// Begins it for a shard, which wants `sync`, with the name of a thread for it.
     ///
     /// # Errors
-    /// If its thread cannot be started.
-    pub fn begin(number: ShardId, sync: SyncBeside, env: Arc<Environment>, handle: ShardHandle) -> io::Result<Self> {
+    /// If that thread cannot be started.
+    pub fn begin(name: String, sync: SyncBeside, env: Arc<Environment>, handle: ShardHandle) -> io::Result<Self> {
         let is_stepped = env.errands.are_stepped();
         let shared = Arc::new(Shared {
             sync,
@@ -102,7 +101,7 @@ impl Syncing {
         let mut thread = None;
         if !is_stepped {
             let shared = shared.clone();
-            let named = std::thread::Builder::new().name(format!("weir-sync-{number}"));
+            let named = std::thread::Builder::new().name(name);
             thread = Some(named.spawn(move || shared.run())?);
         }
         Ok(Self {
@@ -112,7 +111,7 @@ impl Syncing {
         })
     }
 
-    /// Has the journal synced up to what that turn wrote.
+    /// Has a sync made of what that turn wrote, and all before it.
     pub fn want(&mut self, turn: TurnNumber) {
         let was_idle = {
             let mut state = self.shared.state.lock();

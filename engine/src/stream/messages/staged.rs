@@ -1,7 +1,7 @@
 //! What turns changed and the log does not have: each turn sets its part aside, and it goes to the log when the turn is committed.
 
 use super::Messages;
-use crate::backend::LogChange;
+use crate::backend::{LogChange, SyncBeside};
 use crate::error::Result;
 use crate::types::{Record, Seq};
 
@@ -120,6 +120,11 @@ impl Messages {
     pub fn write(&mut self, keep_tail: bool) -> Result<()> {
         self.stage(COMMITTED);
         self.land(TurnNumber::MAX, keep_tail)
+    }
+
+    /// What syncs the log beside whoever writes to it.
+    pub fn sync_beside(&self) -> Option<SyncBeside> {
+        self.log.sync_beside()
     }
 
     /// What the log has is on disk when it returns, also where it cannot take any more.
