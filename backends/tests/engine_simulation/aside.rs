@@ -39,6 +39,7 @@ fn keeping_with(seed: u64, hurries: bool, durability: &str, checkpoint_bytes: us
     world.open().expect("the store opens");
     let config = StreamConfig {
         max_msgs_per_subject: 1,
+        duplicate_window: 120 * SECOND,
         metadata: [("weir.durability".to_owned(), durability.to_owned())].into(),
         ..StreamConfig::default()
     };
@@ -466,4 +467,76 @@ fn put_and_restart_with_losses(world: &mut World) -> (u8, usize) {
     assert!(is_stored(world, 5));
     restart(world);
     value(&look(world))
+}
+
+/// What nobody was answered for, and a start finds in a log all the same, is on disk before anybody is told of it: here by the answer to
+/// whoever publishes it once more.
+#[test]
+fn what_a_start_found_in_the_log_is_on_disk_before_a_duplicate_is_answered() {
+    const ID: &str = "NATS/1.0\r\nNats-Msg-Id: two\r\n\r\n";
+    let mut duplicates = 0;
+    for at in 1..MANY {
+        for dice in 0..24 {
+            let mut world = keeping(at, false, "sync");
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            world.disk.end_at(at);
+            put_with(&world, 2, BODIES[0], ID);
+            world.turn(ShardId(0));
+            if !world.disk.is_halted() {
+                assert!(duplicates > 0, "no start found what nobody was answered for");
+                return;
+            }
+            restart(&mut world);
+            put_with(&world, 2, BODIES[0], ID);
+            world.turn(ShardId(0));
+            let said = world.said();
+            let is_known = |said: &Said| matches!(said, Said::Published(Ok(ack)) if ack.duplicate);
+            if !said.iter().any(|(number, _, said)| *number == 2 && is_known(said)) {
+                continue;
+            }
+            duplicates += 1;
+            world.disk.lose_power(&mut Dice::new(dice));
+            restart(&mut world);
+            let seen = look(&mut world);
+            assert_eq!(
+                (value(&seen), seen.lost),
+                ((2, BODIES[0]), 0),
+                "the process ends at call {at}, dice {dice}"
+            );
+        }
+    }
+}
+
+/// The last message of the stream is removed by the turn that stores it, and nothing comes behind it.
+#[test]
+fn the_last_message_may_be_removed_in_its_own_turn() {
+    for hurries in [false, true] {
+        for whole in [false, true] {
+            let mut world = keeping(1, hurries, "sync");
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            put(&world, 2, BODIES[0]);
+            world.ask(ShardId(0), 500, move |shard| match whole {
+                true => shard.purge(STREAM, &Purge::default()).map(|_| ()),
+                false => shard.delete_message(STREAM, 1001, true).map(|_| ()),
+            });
+            world.turn(ShardId(0));
+            world.settle(&mut Random(1));
+            assert!(is_stored(&mut world, 2));
+            for _ in 0..2 {
+                restart(&mut world);
+                let seen = look(&mut world);
+                assert_eq!(
+                    (seen.messages.len(), seen.state.last_seq, seen.lost),
+                    (0, 1001, 0),
+                    "{whole}"
+                );
+            }
+            world.disk.lose_power(&mut Dice::new(1));
+            restart(&mut world);
+            let seen = look(&mut world);
+            assert_eq!((seen.messages.len(), seen.state.last_seq, seen.lost), (0, 1001, 0));
+        }
+    }
 }

@@ -281,10 +281,10 @@ impl Shard {
         }
     }
 
-    /// The journal was read: the same, of all streams.
+    /// The journal was read: the same, of all streams. What was found of bodies is on disk when it returns.
     ///
     /// # Errors
-    /// If the journal failed.
+    /// If the journal failed, or a log could not be synced.
     pub(super) fn note_all_looked(&mut self, outlook: &Outlook, now: NanoTime) -> Result<()> {
         if self.env.is_reading() {
             return Ok(());
@@ -296,13 +296,18 @@ impl Shard {
                 self.note_looked(id, looked, now, &mut commands);
             }
         }
-        if commands.is_empty() {
-            return Ok(());
+        if !commands.is_empty() {
+            self.give_up_broken_off(&commands, outlook, now)?;
         }
+        // Whoever asks once more for what nobody was answered for, or reads it, is told of it without another sync.
+        self.sync_asides()
+    }
+
+    fn give_up_broken_off(&mut self, commands: &Commands, outlook: &Outlook, now: NanoTime) -> Result<()> {
         let broken_off = outlook.looked.iter().filter(|(_, looked)| looked.broken_off.is_some());
         let ids: Vec<StreamId> = broken_off.map(|(id, _)| *id).collect();
         // The log may get other messages of the same sequences: not before this is on disk.
-        match self.submit(&commands).and_then(|_| self.commit.sync()) {
+        match self.submit(commands).and_then(|_| self.commit.sync()) {
             Ok(()) => {
                 self.need_all(ids.into_iter());
                 Ok(())

@@ -394,7 +394,8 @@ impl Shard {
                 }
                 self.streams.insert(id, stream);
                 self.touch(id);
-                turn.sync |= looked.broken_off.is_some();
+                // Nobody is told of what was found before it is on disk, nor does the log get anything more before what does not count is.
+                turn.sync |= looked != Looked::default();
                 self.note_looked(id, looked, turn.now, &mut turn.commands);
                 Ok(())
             }
