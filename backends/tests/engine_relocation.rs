@@ -423,6 +423,37 @@ fn whatever_ends_the_process_leaves_one_log_whole() {
     assert!(ended > 8, "{ended} ended in between");
 }
 
+/// The process ends when the catalogue names the copy and that is not on disk: the next one, which goes by it and removes the other log, is
+/// ended by the power.
+#[test]
+fn what_names_the_copy_is_on_disk_before_a_start_removes_the_other_log() {
+    let mut ended = 0;
+    for at in 1..40 {
+        let mut world = filled(7, Other::Files);
+        world.move_to("rocksdb").unwrap();
+        while !world.is_in(BackendKind::RocksDb) {
+            world.step_without_checkpoint();
+        }
+        world.disk.end_at(at);
+        for _ in 0..20 {
+            world.step();
+        }
+        let is_whole = !world.disk.is_halted();
+        world.disk.kill();
+        world.store = None;
+        world.open();
+        world.disk.lose_power(&mut Dice::new(at));
+        world.store = None;
+        world.open();
+        world.check(&format!("the process ends at call {at}, and the power goes later"));
+        if is_whole {
+            break;
+        }
+        ended += 1;
+    }
+    assert!(ended > 5, "{ended} ended in between");
+}
+
 /// A stream is deleted while it goes over: nothing is left of it.
 #[test]
 fn a_stream_that_is_deleted_meanwhile_leaves_nothing() {

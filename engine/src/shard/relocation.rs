@@ -782,11 +782,17 @@ impl Shard {
     /// Removes what moves left that were broken off: of each stream the log that it does not have.
     ///
     /// # Errors
-    /// If the catalogue cannot be read or written.
+    /// If the catalogue cannot be read, written or synced.
     pub(super) fn remove_broken_off(&mut self) -> Result<()> {
         let kv = self.root_kv()?;
         let mut forgotten = Vec::new();
-        for (id, from, to) in self.notes(kv.as_ref())? {
+        let notes = self.notes(kv.as_ref())?;
+        if !notes.is_empty() {
+            // What names the log that stays may be of a process that ended before it had synced that: with the power it would go, and the
+            // other log be named again.
+            self.env.backend(BackendKind::Segment)?.sync()?;
+        }
+        for (id, from, to) in notes {
             let current = match (self.streams.get(&id), self.env.catalogue.by_id(id)) {
                 (Some(stream), _) => Some(stream.messages.settings.backend),
                 // How it will be opened is not known.
