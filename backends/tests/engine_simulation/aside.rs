@@ -540,3 +540,51 @@ fn the_last_message_may_be_removed_in_its_own_turn() {
         }
     }
 }
+/// Of two files that begin a log's first segment, both of which a power cut left without anything in them, neither is in the way of what comes
+/// later: what is answered then is found again.
+#[test]
+fn what_is_left_of_files_that_were_never_finished_takes_nothing_with_it() {
+    let folder = Path::new("/store/logs").join(STREAM.log().to_string());
+    let segments = |world: &World| {
+        let files = world.disk.files(&folder).into_iter();
+        files
+            .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+            .count()
+    };
+    let mut both = 0;
+    for dice in 0..400 {
+        let mut world = keeping(1, false, "sync");
+        for number in [1, 2] {
+            put(&world, number, BODIES[1]);
+            world.turn(ShardId(0));
+        }
+        world.disk.lose_power(&mut Dice::new(dice));
+        // The first start comes no further than to take away what is left of the file.
+        let was_there = segments(&world) == 1;
+        for end in 1..200 {
+            world.kill();
+            world.disk.end_at(end);
+            if world.open().is_ok() && !world.disk.is_halted() || segments(&world) != 1 {
+                break;
+            }
+        }
+        if !was_there || segments(&world) > 0 {
+            continue;
+        }
+        world.kill();
+        world.disk.end_at(0);
+        // The second makes another, of which nothing is left either.
+        world.open().expect("the store opens");
+        world.disk.lose_power(&mut Dice::new(dice));
+        world.kill();
+        both += u32::from(segments(&world) == 2);
+        world.open().expect("the store opens");
+        put(&world, 3, BODIES[0]);
+        world.turn(ShardId(0));
+        assert!(is_stored(&mut world, 3));
+        restart(&mut world);
+        let seen = look(&mut world);
+        assert_eq!((value(&seen), seen.lost), ((3, BODIES[0]), 0), "{dice}");
+    }
+    assert!(both > 0, "no power cut left both");
+}

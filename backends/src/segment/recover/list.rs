@@ -13,6 +13,7 @@ use super::super::handle::{Handle, Handles};
 use super::super::seal::Footer;
 use super::super::state::Doing;
 use super::super::walk::{Item, Walk};
+use super::leave::leave_out;
 
 /// Files of which the beginning and the end are asked of the disk before they are opened: otherwise each waits for its own, and for
 /// all that the disk reads around it.
@@ -155,11 +156,17 @@ pub(super) fn list(
             check_whose(&source)?;
         }
         if let Some(above) = sources.pop_if(|above| above.identity.id == identity.id) {
-            odd.push(format!(
-                "{}: it should stand for {}, and has no header that says so: it is left alone, and the other is used",
-                above.path.display(),
-                source.path.display()
-            ));
+            // Two that were begun one after the other: a power failure brought the first back, which had been removed. Were it there still
+            // when the other is gone, it would take all with it that is written behind it.
+            if above.identity.generation == identity.generation {
+                odd.extend(leave_out(handles, &above)?);
+            } else {
+                odd.push(format!(
+                    "{}: it should stand for {}, and has no header that says so: it is left alone, and the other is used",
+                    above.path.display(),
+                    source.path.display()
+                ));
+            }
         }
         sources.push(source);
     }
