@@ -588,3 +588,80 @@ fn what_is_left_of_files_that_were_never_finished_takes_nothing_with_it() {
     }
     assert!(both > 0, "no power cut left both");
 }
+
+/// The catalogue is as it was before there was the stream: its log becomes one again, with what the journal has of it.
+#[test]
+fn a_log_that_becomes_a_stream_again_has_what_was_answered() {
+    let mut cut = 0;
+    for at in 1..MANY {
+        let mut world = World::new(
+            1,
+            Shape {
+                checkpoint_bytes: 1 << 20,
+                segment_bytes: 64 << 10,
+                aside: AsideSizes { body: 1_000, synced: 0 },
+                ..SMALL
+            },
+        );
+        world.open().expect("the store opens");
+        let folders = [Path::new("/store/kv"), Path::new("/store/kv2")];
+        let earlier: Vec<_> = folders.iter().map(|folder| world.disk.contents(folder)).collect();
+        create_as(
+            &world,
+            StreamConfig {
+                max_msgs_per_subject: 1,
+                ..StreamConfig::default()
+            },
+        );
+        world.turn(ShardId(0));
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        world.close();
+        world.disk.kill();
+        world.open().expect("the store opens");
+        for (number, body) in [(2, 0), (3, 1), (4, 0)] {
+            put(&world, number, BODIES[body]);
+            world.turn(ShardId(0));
+            assert!(is_stored(&mut world, number));
+        }
+        world.disk.end_at(at);
+        put(&world, 5, BODIES[0]);
+        world.turn(ShardId(0));
+        let is_whole = !world.disk.is_halted();
+        world.kill();
+        for (folder, earlier) in folders.iter().zip(&earlier) {
+            for path in world.disk.files(folder) {
+                world.disk.roll_back(&path, earlier).expect("a file that was there");
+            }
+        }
+        world.open().expect("the store opens");
+        world.turn(ShardId(0));
+        world.ask(ShardId(0), 500, |shard| {
+            shard.adopt(weir_engine::LogRef {
+                backend: weir_engine::stream::settings::BackendKind::Segment,
+                id: STREAM.log(),
+            })
+        });
+        world.turn(ShardId(0));
+        world.settle(&mut Random(1));
+        let said = world.said();
+        let adopted = said
+            .iter()
+            .any(|(number, _, said)| *number == 500 && matches!(said, Said::Done(Ok(()))));
+        assert!(adopted, "{at}: {said:?}");
+        let seen = look(&mut world);
+        let (number, len) = value(&seen);
+        assert_eq!((len, seen.lost), (BODIES[0], 0), "{at}");
+        assert!(number == 5 || number == 4 && !is_whole, "{at}: {number}");
+        cut += u32::from(number == 4);
+        world.close();
+        world.disk.kill();
+        world.open().expect("the store opens");
+        assert_eq!(value(&look(&mut world)), (number, len), "{at}");
+        assert_eq!(put_and_restart(&mut world, 6, "then"), (6, BODIES[0]), "{at}");
+        if is_whole {
+            break;
+        }
+    }
+    assert!(cut > 0);
+}
