@@ -77,7 +77,9 @@ pub fn recover(
     options: &LogOptions,
 ) -> Result<Recovered> {
     let (mut sources, next_id, mut odd) = list(handles, id, dir, options, handles.read_only)?;
+    let listed = sources.len();
     drop_unfinished(handles, syncer, options, &mut sources, &mut odd)?;
+    let mut leaves_out = sources.len() < listed;
     // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
     // have gone with the end of a file.
     let mark = find_mark(&mut sources).max(options.synced);
@@ -125,6 +127,11 @@ pub fn recover(
         if !handles.read_only {
             syncer.mark_dir();
         }
+        leaves_out = true;
+    }
+    if leaves_out && !handles.read_only {
+        // Before anything is written that is not what they have: a power failure that brought them back would have the log go on with them.
+        handles.files.sync_dir(dir).syncing(dir)?;
     }
     if let Some(last) = sources[..kept].last()
         && !handles.read_only
@@ -269,7 +276,9 @@ impl<'a> Opening<'a> {
     /// Takes up what the segment holds; answers whether the log ends in it although there are later ones.
     fn take(&mut self, source: &'a Source, newest: bool) -> Result<bool> {
         let rewritten = source.identity.generation > 0;
-        let trusted = source.footer.filter(|f| rewritten || f.last_batch <= self.mark);
+        // Of one that has no batch, the mark says nothing: it was begun behind the last that is durable, and may not be on disk.
+        let is_known = |last| last <= self.mark && source.first_batch().is_none_or(|first| first <= self.mark);
+        let trusted = source.footer.filter(|f| rewritten || is_known(f.last_batch));
         if let Some(footer) = trusted {
             self.number = self.number.max(footer.last_batch);
             load_footer(&mut self.state, source, footer, &mut self.report);
@@ -349,6 +358,14 @@ impl<'a> Opening<'a> {
         let stale = source.footer.is_some_and(|footer| footer.data_end != bounds.end);
         if stale {
             beyond = Some(source.map.len() as u64).filter(|until| *until > bounds.end);
+        }
+        let rest = source.map.len() as u64;
+        let is_cut = beyond.is_none() && source.footer.is_none() && !source.preallocated() && rest > bounds.end;
+        if is_cut && writable && bounds.last_batch >= self.mark {
+            // An opening before this one cut it off, and may have ended before that was on disk: what the power brings back must not be
+            // found in front of what is written from now on.
+            zero(source, bounds.end, rest)?;
+            self.syncer.mark(&source.handle);
         }
         if let Some(until) = beyond
             && !unreadable

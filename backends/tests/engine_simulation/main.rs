@@ -11,6 +11,7 @@
 
 mod aside;
 mod flights;
+mod logs;
 mod named;
 mod oracle;
 mod replicas;

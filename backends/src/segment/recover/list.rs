@@ -160,6 +160,9 @@ pub(super) fn list(
             // when the other is gone, it would take all with it that is written behind it.
             if above.identity.generation == identity.generation {
                 odd.extend(leave_out(handles, &above)?);
+                if !read_only {
+                    handles.files.sync_dir(dir).syncing(dir)?;
+                }
             } else {
                 odd.push(format!(
                     "{}: it should stand for {}, and has no header that says so: it is left alone, and the other is used",
