@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::{Failure, SimulatedDisk};
-use weir_engine::backend::{Direction, LogChange, Want};
+use weir_engine::backend::{Direction, LogChange, LogReader, Want};
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, LogId, LogOptions, Record};
+use weir_engine::{Backend, LogId, LogOptions, Record, Result};
 
 use crate::support::Random;
 
@@ -25,6 +25,23 @@ struct Is {
     last: u64,
     /// By their sequences, the numbers that bodies repeat, and their lengths.
     live: BTreeMap<u64, (u32, usize)>,
+}
+
+impl Is {
+    fn of(reader: &dyn LogReader) -> Result<Self> {
+        let mut is = Self {
+            last: reader.extent().last,
+            ..Self::default()
+        };
+        reader.scan(1..=u64::MAX, Want::Full, Direction::Forward, &mut |entry| {
+            let number = &entry.body[..4];
+            assert!(entry.body.chunks(4).all(|chunk| *chunk == number[..chunk.len()]));
+            let number = u32::from_le_bytes(number.try_into().expect("four bytes"));
+            is.live.insert(entry.seq, (number, entry.body.len()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(is)
+    }
 }
 
 fn storm(seed: u64) {
@@ -53,44 +70,32 @@ fn storm(seed: u64) {
                     1 => disk.fail_at(random.below(30) + 1, Failure::Full, random.one_in(3)),
                     _ => disk.fail_at(random.below(30) + 1, Failure::Io, random.one_in(6)),
                 }
-                if let Ok(backend) = SegmentBackend::open_on(&disk, Path::new("/store")) {
-                    if let Ok((mut log, _)) = backend.open(id, &options) {
-                        if random.one_in(2) {
-                            number += 1;
-                            let last = log.reader().extent().last;
-                            let mut is = Is { last, ..Is::default() };
-                            let ok = log
-                                .reader()
-                                .scan(1..=u64::MAX, Want::Full, Direction::Forward, &mut |e| {
-                                    is.live.insert(
-                                        e.seq,
-                                        (u32::from_le_bytes(e.body[..4].try_into().unwrap()), e.body.len()),
-                                    );
-                                    ControlFlow::Continue(())
-                                })
-                                .is_ok();
-                            if ok && let Some(at) = states.iter().rposition(|s| *s == is) {
-                                states.truncate(at + 1);
-                                let body: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(600).collect();
-                                let seq = last + 1 + random.below(2);
-                                let r = Record {
-                                    seq,
-                                    time: 1,
-                                    head: b"h",
-                                    body: &body,
-                                };
-                                is.live.insert(seq, (number, 600));
-                                is.last = seq;
-                                states.push(is);
-                                if log.append(&[r]).is_ok() && random.one_in(2) && log.sync().is_ok() {
-                                    synced = states.len() - 1;
-                                }
-                            } else if ok {
-                                assert!(
-                                    disk.is_halted(),
-                                    "seed {seed} round {round}: {is:?} of {synced} {states:?}"
-                                );
-                            }
+                if let Ok(backend) = SegmentBackend::open_on(&disk, Path::new("/store"))
+                    && let Ok((mut log, _)) = backend.open(id, &options)
+                    && random.one_in(2)
+                {
+                    number += 1;
+                    let is = Is::of(log.reader().as_ref());
+                    let at = is.as_ref().map(|is| states.iter().rposition(|state| state == is));
+                    assert!(
+                        !matches!(at, Ok(None)) || disk.is_halted(),
+                        "seed {seed} round {round}: {is:?} of {synced} {states:?}"
+                    );
+                    if let (Ok(mut is), Ok(Some(at))) = (is.clone(), at) {
+                        states.truncate(at + 1);
+                        let body: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(600).collect();
+                        let seq = is.last + 1 + random.below(2);
+                        is.live.insert(seq, (number, 600));
+                        is.last = seq;
+                        states.push(is);
+                        let record = Record {
+                            seq,
+                            time: 1,
+                            head: b"h",
+                            body: &body,
+                        };
+                        if log.append(&[record]).is_ok() && random.one_in(2) && log.sync().is_ok() {
+                            synced = states.len() - 1;
                         }
                     }
                 }
@@ -109,19 +114,7 @@ fn storm(seed: u64) {
             .open(id, &options)
             .unwrap_or_else(|e| panic!("seed {seed} round {round}: {e}"));
         made = true;
-        let reader = log.reader();
-        let mut is = Is {
-            last: reader.extent().last,
-            ..Is::default()
-        };
-        reader
-            .scan(1..=u64::MAX, Want::Full, Direction::Forward, &mut |e| {
-                let n = u32::from_le_bytes(e.body[..4].try_into().unwrap());
-                assert!(e.body.chunks(4).all(|c| *c == e.body[..c.len()]));
-                is.live.insert(e.seq, (n, e.body.len()));
-                ControlFlow::Continue(())
-            })
-            .expect("scans");
+        let is = Is::of(log.reader().as_ref()).expect("it is read");
         let at = states.iter().rposition(|s| *s == is);
         assert!(
             at.is_some_and(|at| at >= synced),
