@@ -3,7 +3,7 @@
 use weir_backup::lines::{Head, Line, parse_line, put_message};
 use weir_wire::headers::{self as block, HeaderBuf};
 use weir_wire::websocket::{Decoder, Inflater, Item, Origin, read_head};
-use weir_wire::{Parser, Step};
+use weir_wire::{Op, Parser, Step};
 
 /// The client protocol, both sides of it: whole and in pieces it gives the same operations.
 pub fn protocol(data: &[u8]) {
@@ -23,21 +23,34 @@ fn operations(parser: &mut Parser, data: &[u8], piece: usize) -> (Vec<String>, b
     let (mut start, mut end) = (0, piece);
     loop {
         let there = &data[start..end.min(data.len())];
+        let glanced = parser
+            .glance(there)
+            .map(|found| (found.subject, found.payload, found.consumed));
         match parser.next(there) {
             Ok(Step::Op { op, consumed }) => {
+                if let (Some(found), Op::Pub { subject, payload, .. } | Op::Hpub { subject, payload, .. }) =
+                    (glanced, op)
+                {
+                    assert_eq!(found, (subject, payload, consumed));
+                } else {
+                    assert_eq!(glanced, None);
+                }
                 assert!(consumed > 0 && consumed <= there.len());
                 found.push(format!("{op:?}"));
                 start += consumed;
                 end = end.max(start);
             }
             Ok(Step::NeedMore { at_least }) => {
-                assert!(at_least > there.len());
+                assert!(at_least > there.len() && glanced.is_none());
                 if end >= data.len() {
                     return (found, false);
                 }
                 end += piece;
             }
-            Err(_) => return (found, true),
+            Err(_) => {
+                assert_eq!(glanced, None);
+                return (found, true);
+            }
         }
     }
 }

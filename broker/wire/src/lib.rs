@@ -41,6 +41,7 @@
 pub mod connect;
 pub mod encode;
 mod error;
+mod glance;
 pub mod info;
 mod line;
 pub mod parser;
@@ -50,6 +51,7 @@ pub mod websocket;
 
 pub use connect::Connect;
 pub use error::{ParseError, Verb};
+pub use glance::Published;
 pub use info::Info;
 pub use parser::{Op, Parser, Step};
 pub use weir_headers as headers;

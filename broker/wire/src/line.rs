@@ -11,6 +11,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// The bytes, or nothing if a caller broke the promise that the buffer only grows.
+    #[inline]
     pub fn of(self, buf: &[u8]) -> &[u8] {
         buf.get(self.start..self.end).unwrap_or_default()
     }
@@ -96,6 +97,7 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
 }
 
 /// A size as nats-server reads it: one to nine decimal digits and nothing else (so it is below 10^9 and cannot overflow).
+#[inline]
 pub(crate) fn size(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 9 {
         return None;

@@ -5,6 +5,7 @@
 //! behind `PING`, `PONG` and `+OK`, and blanks in front of the first argument, may not exceed the control line limit either.
 
 use crate::error::{ParseError, Verb};
+use crate::glance::Published;
 use crate::line::{self, Span};
 use crate::payload::Announced;
 use crate::{DEFAULT_MAX_CONTROL_LINE, DEFAULT_MAX_PAYLOAD};
@@ -167,6 +168,17 @@ impl Parser {
     /// Sets the largest message (headers and body), in bytes; takes effect at the next line.
     pub fn set_max_payload(&mut self, bytes: usize) {
         self.max_payload = bytes;
+    }
+
+    /// The operation at the start of `buf`, if it is a message that a client wrote as most do, and all of it is there: as
+    /// [`next`](Self::next), of which it is a part that takes little time. Whatever it does not know is for `next` to find.
+    #[inline]
+    pub fn glance<'a>(&self, buf: &'a [u8]) -> Option<Published<'a>> {
+        let begins = self.scanned == 0 && self.announced.is_none() && !self.client_side;
+        match begins {
+            true => Published::read(buf, self.max_control_line, self.max_payload),
+            false => None,
+        }
     }
 
     /// Finds the operation at the start of `buf`.

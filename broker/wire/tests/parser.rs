@@ -316,6 +316,12 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
             out.extend_from_slice(b"\r\n");
             out
         }),
+        4 => (proptest::collection::vec(any::<u8>(), 0..40), "[a-z.]{1,40}", "( [a-z]{1,20}){0,2}").prop_map(|(body, subject, reply)| {
+            let mut out = format!("HPUB {subject}{reply} {} {}\r\n", body.len() / 2, body.len()).into_bytes();
+            out.extend_from_slice(&body);
+            out.extend_from_slice(b"\r\n");
+            out
+        }),
         2 => Just(b"HPUB s r 12 14\r\nNATS/1.0\r\n\r\nab\r\n".to_vec()),
         2 => "[ \t]{1,3}[a-z*>.]{1,8} [0-9]{1,3}".prop_map(|args| format!("sUb{args}\n").into_bytes()),
         2 => Just(b"PING\r\n".to_vec()),
@@ -325,7 +331,124 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
 }
 
+/// What a glance finds at the start of `bytes`, as the operation that it is.
+fn glanced(parser: &Parser, bytes: &[u8]) -> Option<(String, usize)> {
+    let found = parser.glance(bytes)?;
+    let (subject, payload) = (found.subject, found.payload);
+    let reply = (!found.reply.is_empty()).then_some(found.reply);
+    let op = match found.headers {
+        None => owned(Op::Pub {
+            subject,
+            reply,
+            payload,
+        }),
+        Some(headers) => owned(Op::Hpub {
+            subject,
+            reply,
+            headers,
+            payload,
+            whole: &[headers, payload].concat(),
+        }),
+    };
+    Some((op, found.consumed))
+}
+
+/// What the parser finds there, if that is a whole operation.
+fn parsed(mut parser: Parser, bytes: &[u8]) -> Option<(String, usize)> {
+    match parser.next(bytes) {
+        Ok(Step::Op { op, consumed }) => Some((owned(op), consumed)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_glance_is_enough_for_messages_as_clients_write_them() {
+    let long = format!(
+        "PUB {} _INBOX.{} 12\r\nhello, world\r\n",
+        "a.b".repeat(40),
+        "x".repeat(200)
+    );
+    for bytes in [
+        &b"PUB a.b 5\r\nhello\r\n"[..],
+        b"PUB a 00005\r\n\r\n\r\nx\r\n",
+        b"PUB a.b _INBOX.1 12\r\nhello, world\r\nPING\r\n",
+        b"PUB \xff\xfe.b 1\r\nx\r\nPING\r\n",
+        b"HPUB h 12 17\r\nNATS/1.0\r\n\r\nhello\r\n",
+        b"HPUB h r 12 12\r\nNATS/1.0\r\n\r\n\r\n",
+        b"HPUB h 0 1\r\nx\r\nPING\r\n",
+        long.as_bytes(),
+    ] {
+        let found = glanced(&server(), bytes);
+        let shown = String::from_utf8_lossy(bytes);
+        assert!(found.is_some(), "{shown:?}");
+        assert_eq!(found, parsed(server(), bytes), "{shown:?}");
+        // Not before all of it is there.
+        let consumed = found.map_or(0, |(_, consumed)| consumed);
+        for end in 0..consumed {
+            assert_eq!(glanced(&server(), &bytes[..end]), None, "{shown:?}, {end} bytes of it");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_unusual_takes_more_than_a_glance() {
+    let long = format!("PUB {} 1\r\nx\r\n", "a".repeat(511));
+    let large = format!("PUB a 101\r\n{}\r\n", "x".repeat(101));
+    for bytes in [
+        &b""[..],
+        b"PING\r\nPING\r\nPING\r\n",
+        b"pub a 1\r\nx\r\nPING\r\n",
+        b"PUB\ta 1\r\nx\r\nPING\r\n",
+        b"PUB  a 1\r\nx\r\nPING\r\n",
+        b"PUB a  1\r\nx\r\nPING\r\n",
+        b"PUB a 1 \r\nx\r\nPING\r\n",
+        b"PUB a\tb 1\r\nx\r\nPING\r\n",
+        b"PUB a\0b 1\r\nx\r\nPING\r\n",
+        b"PUB a 1\nx\r\nPING\r\n",
+        b"PUB a 1\rx\r\nPING\r\n",
+        b"PUB a\r\nx\r\nPING\r\n",
+        b"PUB a r s 1\r\nx\r\nPING\r\n",
+        b"PUB a x\r\nx\r\nPING\r\n",
+        b"PUB a 9999999999\r\nx\r\nPING\r\n",
+        b"PUB a 1\r\nxx\r\nPING\r\n",
+        b"HPUB a 1\r\nx\r\nPING\r\n",
+        b"HPUB a 2 1\r\nx\r\nPING\r\n",
+        b"HPUB a r s 1 1\r\nx\r\nPING\r\n",
+        long.as_bytes(),
+        large.as_bytes(),
+    ] {
+        assert_eq!(glanced(&server(), bytes), None, "{:?}", String::from_utf8_lossy(bytes));
+    }
+    // Servers are sent no MSG, and clients no PUB.
+    assert_eq!(glanced(&Parser::client(), b"PUB a 1\r\nx\r\nPING\r\n"), None);
+    // What was begun is gone on with.
+    let mut parser = server();
+    assert!(matches!(parser.next(b"PUB a 4\r\nPUB"), Ok(Step::NeedMore { .. })));
+    assert_eq!(glanced(&parser, b"PUB a 4\r\nPUB \r\n"), None);
+}
+
 proptest! {
+    /// What a glance finds is what the parser finds.
+    #[test]
+    fn a_glance_does_not_err(script in pieces()) {
+        let mut rest = &script[..];
+        while let Some((op, consumed)) = parsed(server(), rest) {
+            if let Some(found) = glanced(&server(), rest) {
+                prop_assert_eq!(found, (op, consumed));
+            }
+            rest = &rest[consumed..];
+        }
+        prop_assert_eq!(glanced(&server(), rest), None);
+    }
+
+    #[test]
+    fn a_glance_at_random_arguments_does_not_err(verb in "(PUB|HPUB|pub)", rest in "[ \t\r\n0-9a]{0,24}", body in "[a\r\n]{0,12}") {
+        let bytes = format!("{verb} {rest}\r\n{body}\r\nPING\r\n").into_bytes();
+        if let Some(found) = glanced(&server(), &bytes) {
+            prop_assert_eq!(Some(found), parsed(server(), &bytes));
+        }
+    }
+
     #[test]
     fn random_cuts_change_nothing(script in pieces(), cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12)) {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(script.len() + 1)).collect();
