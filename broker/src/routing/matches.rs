@@ -55,6 +55,15 @@ struct Family {
     matched: Matched,
 }
 
+/// Where a match is remembered, until another one is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Of one subject.
+    Slot(usize),
+    /// Of subjects that have their first tokens in common.
+    Family(usize),
+}
+
 /// Who matches.
 #[derive(Clone)]
 pub(super) struct Matched {
@@ -115,33 +124,55 @@ impl MatchCache {
 
     /// Who listens on `subject`, and whether a sender with these rules may publish there. The rules must be the same each time.
     pub fn get(&mut self, account: &Account, subject: &[u8], rules: Option<&Rules>) -> &Matched {
+        let place = self.find(account, subject, rules);
+        self.at(place)
+    }
+
+    /// What was found at `place`, which must be what was found last.
+    #[inline]
+    pub fn at(&self, place: Place) -> &Matched {
+        match place {
+            Place::Slot(at) => &self.slots[at].matched,
+            Place::Family(at) => &self.families[at].matched,
+        }
+    }
+
+    /// Where it is remembered what [`get`](Self::get) says.
+    #[inline]
+    pub fn find(&mut self, account: &Account, subject: &[u8], rules: Option<&Rules>) -> Place {
+        // The same subject of two accounts should not share a place.
+        let hash = self.hasher.hash_one(subject) ^ account.number as u64;
+        let at = self.place(hash);
+        match self.slots.get(at) {
+            Some(slot) if !self.off && slot.is_of(account, subject, hash) => Place::Slot(at),
+            _ => self.find_unknown(account, subject, hash, rules),
+        }
+    }
+
+    /// The same of a subject that is in no slot.
+    #[inline(never)]
+    fn find_unknown(&mut self, account: &Account, subject: &[u8], hash: u64, rules: Option<&Rules>) -> Place {
         if self.off {
             if self.slots.is_empty() {
                 self.resize(1);
             }
             self.slots[0].fill(account, subject, 0, rules);
-            return &self.slots[0].matched;
+            return Place::Slot(0);
         }
-        let number = account.number;
-        // The same subject of two accounts should not share a place.
-        let hash = self.hasher.hash_one(subject) ^ number as u64;
-        let generation = account.generation();
+        let (number, generation) = (account.number, account.generation());
         if self.slots.is_empty() {
             self.resize(MATCH_SLOTS_MIN);
-        }
-        let mut at = self.place(hash);
-        let slot = &self.slots[at];
-        let live = slot.account == number && slot.generation == generation;
-        if live && slot.hash == hash && slot.subject == subject {
-            return &self.slots[at].matched;
         }
         if let Some(family) = self
             .families
             .iter()
             .position(|family| family.has(number, subject, generation))
         {
-            return &self.families[family].matched;
+            return Place::Family(family);
         }
+        let mut at = self.place(hash);
+        let slot = &self.slots[at];
+        let live = slot.account == number && slot.generation == generation;
         // Whether a match of another account still holds is not looked up: it counts as if.
         if live || slot.account != number && slot.generation != VOID {
             self.evicted += 1;
@@ -152,7 +183,7 @@ impl MatchCache {
         }
         let decided = self.slots[at].fill(account, subject, hash, rules);
         self.found_family(at, subject, decided);
-        &self.slots[at].matched
+        Place::Slot(at)
     }
 
     /// Remembers the match at `at` for all subjects that have the `decided` first tokens of `subject`, if it has others. Where
@@ -188,9 +219,10 @@ impl MatchCache {
         }
     }
 
-    /// The length is a power of two.
+    /// The number of slots is a power of two, or none: then this is no place.
+    #[inline]
     fn place(&self, hash: u64) -> usize {
-        (hash as usize) & (self.slots.len() - 1)
+        (hash as usize) & self.slots.len().wrapping_sub(1)
     }
 
     fn resize(&mut self, slots: usize) {
@@ -267,6 +299,15 @@ fn tokens_in(subject: &[u8]) -> Option<usize> {
 }
 
 impl Slot {
+    /// Whether it holds what is true of `subject` now.
+    #[inline]
+    fn is_of(&self, account: &Account, subject: &[u8], hash: u64) -> bool {
+        self.hash == hash
+            && self.account == account.number
+            && self.generation == account.generation()
+            && are_same(&self.subject, subject)
+    }
+
     /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
     fn fill(&mut self, account: &Account, subject: &[u8], hash: u64, rules: Option<&Rules>) -> usize {
         self.hash = hash;
@@ -283,7 +324,26 @@ impl Slot {
     }
 }
 
+/// Whether two subjects are the same: they are short, so that a call to compare them would take longer than to do so.
+#[inline]
+pub(super) fn are_same(a: &[u8], b: &[u8]) -> bool {
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    a.len() == b.len()
+        && a_words
+            .iter()
+            .zip(b_words)
+            .all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+}
+
 impl Matched {
+    /// Whether nobody listens.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.queued.is_empty() && self.crossings.is_empty()
+    }
+
     fn clear(&mut self) {
         self.plain.clear();
         self.queued.clear();

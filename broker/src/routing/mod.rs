@@ -18,6 +18,7 @@ use crate::permissions::Rules;
 pub use courier::Courier;
 pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
+pub(crate) use matches::Place;
 use matches::{MatchCache, Matched};
 pub(crate) use request::{Reply, ask, ask_many};
 
@@ -131,32 +132,40 @@ impl Router {
         self.random.any()
     }
 
-    /// Gives a message to everybody in `account` who listens on `to`, if the sender may publish there. Returns how many took it;
-    /// `None`: it may not.
+    /// Finds out who listens on `to` in `account`: good for what is asked of it before anything else is found.
     #[inline]
-    pub fn route_permitted(
-        &mut self,
-        account: &Arc<Account>,
-        to: &[u8],
-        outgoing: &Outgoing<'_>,
-        work: &mut Work,
-    ) -> Option<usize> {
-        let matched = self.cache.get(account, to, self.rules.as_deref());
-        if !matched.permitted {
-            return None;
-        }
-        let (sink, random) = (&mut self.sink, &mut self.random);
-        let taken = give_all(account, matched, to, outgoing, sink, random, work);
-        if matched.crossings.is_empty() {
-            return Some(taken);
-        }
-        let crossings = matched.crossings.clone();
-        Some(taken + self.cross(account, &crossings, to, outgoing, work))
+    pub fn find(&mut self, account: &Account, to: &[u8]) -> Place {
+        self.cache.find(account, to, self.rules.as_deref())
+    }
+
+    /// Whether the sender may publish on a subject that was found.
+    pub fn is_permitted(&self, place: Place) -> bool {
+        self.cache.at(place).permitted
+    }
+
+    /// Whether the sender may publish there, and nobody listens.
+    #[inline]
+    pub fn is_unheard(&self, place: Place) -> bool {
+        let matched = self.cache.at(place);
+        matched.permitted && matched.is_empty()
     }
 
     /// Gives a message to everybody in `account` who listens on `to`, whatever the sender may do. Returns how many took it.
     pub fn route(&mut self, account: &Arc<Account>, to: &[u8], outgoing: &Outgoing<'_>, work: &mut Work) -> usize {
-        let matched = self.cache.get(account, to, self.rules.as_deref());
+        let place = self.find(account, to);
+        self.route_found(account, place, to, outgoing, work)
+    }
+
+    /// The same, where `to` was found.
+    pub fn route_found(
+        &mut self,
+        account: &Arc<Account>,
+        place: Place,
+        to: &[u8],
+        outgoing: &Outgoing<'_>,
+        work: &mut Work,
+    ) -> usize {
+        let matched = self.cache.at(place);
         let taken = give_all(account, matched, to, outgoing, &mut self.sink, &mut self.random, work);
         if matched.crossings.is_empty() {
             return taken;

@@ -125,6 +125,42 @@ fn what_is_remembered_is_what_the_graph_says() {
     assert!(router.cache.families() > 1);
 }
 
+#[test]
+fn it_is_known_at_once_that_nobody_listens() {
+    let account = Account::new("A", 0);
+    let mut router = Router::default();
+    let unheard = |router: &mut Router, subject: &[u8]| {
+        let place = router.find(&account, subject);
+        router.is_unheard(place)
+    };
+    assert!(unheard(&mut router, b"a.b"));
+    for (filter, queue) in [("a.b", None), ("c.*", Some("q"))] {
+        listen(&account, filter, queue);
+    }
+    assert!(!unheard(&mut router, b"a.b"));
+    assert!(!unheard(&mut router, b"c.1"));
+    assert!(unheard(&mut router, b"a.c"));
+    // Whether one that may not publish there is heard is not asked.
+    router.restrict(Some(Rules::publishing(&["b.>"], &[])));
+    assert!(!unheard(&mut router, b"a.c"));
+    assert!(unheard(&mut router, b"b.c"));
+}
+
+#[test]
+fn subjects_are_compared_to_their_last_byte() {
+    let subject = b"a.subject.of.some.tokens";
+    for len in 0..=subject.len() {
+        let (mut other, subject) = (subject[..len].to_vec(), &subject[..len]);
+        assert!(matches::are_same(&other, subject));
+        for at in 0..len {
+            other[at] ^= 1;
+            assert!(!matches::are_same(&other, subject), "{at} of {len}");
+            other[at] ^= 1;
+            assert!(!matches::are_same(&other[..at], subject));
+        }
+    }
+}
+
 /// Acknowledgements, each with a subject of its own, do not drive out what is used again and again.
 #[test]
 fn subjects_that_are_used_once_take_no_room() {
@@ -165,17 +201,14 @@ fn a_verdict_goes_with_the_match_and_outlasts_it() {
     let account = Account::new("A", 0);
     let mut router = Router::default();
     router.restrict(Some(Rules::publishing(&["a.*"], &["a.5"])));
-    let mut work = Work::default();
     for _ in 0..3 {
         for number in 0..10 {
-            let subject = format!("a.{number}");
-            let routed = router.route_permitted(&account, subject.as_bytes(), &MESSAGE, &mut work);
-            assert_eq!(routed.is_some(), number != 5, "{subject}");
-            let subject = format!("b.{number}");
-            assert_eq!(
-                router.route_permitted(&account, subject.as_bytes(), &MESSAGE, &mut work),
-                None
-            );
+            let mut permitted = |subject: String| {
+                let place = router.find(&account, subject.as_bytes());
+                router.is_permitted(place)
+            };
+            assert_eq!(permitted(format!("a.{number}")), number != 5, "{number}");
+            assert!(!permitted(format!("b.{number}")));
         }
         // Only what is there for speed.
         router.forget();

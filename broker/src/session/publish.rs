@@ -11,7 +11,7 @@ use super::conversation::Conversation;
 use super::quote::quoted;
 use crate::interest::{Chunk, Subscription, is_wished};
 use crate::link::Message;
-use crate::routing::Outgoing;
+use crate::routing::{Outgoing, Place};
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.
 const RESERVED_REPLIES: [&[u8]; 3] = [b"$JS.ACK.", b"_R_.", b"_GR_."];
@@ -41,9 +41,15 @@ impl Conversation {
         // Before it goes anywhere: who sees what came of it sees it counted.
         session.link.received.messages.store(self.messages, Ordering::Relaxed);
         session.link.received.bytes.store(self.bytes, Ordering::Relaxed);
-        if !self.account.is_mapped() {
-            return self.publish_mapped(session, chunk, message);
+        match self.account.is_mapped() {
+            false => self.publish_mapped(session, chunk, message),
+            true => self.map(session, chunk, message),
         }
+    }
+
+    /// Gives it the subject that the account has for it.
+    #[inline(never)]
+    fn map(&mut self, session: &Session, chunk: Option<Chunk<'_>>, message: &Message<'_>) {
         let chance = self.router.chance();
         let Some(new) = self.account.map(message.subject, chance) else {
             return self.publish_mapped(session, chunk, message);
@@ -72,6 +78,30 @@ impl Conversation {
         if let Some(journey) = self.journey.clone() {
             self.note_denied(message.subject, &journey);
         }
+        let place = self.router.find(&self.account, message.subject);
+        // What nobody wants is done with, and costs no more than to find that out.
+        let taken = match !careful && self.router.is_unheard(place) {
+            true => 0,
+            false => match self.deliver(session, chunk, message, careful, place) {
+                Some(taken) => taken,
+                None => return self.forbid(session, message.subject),
+            },
+        };
+        if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
+            self.no_responders(session, message);
+        }
+    }
+
+    /// Gives a message to those who listen, found at `place`. Returns how many took it; `None`: the client may not publish there.
+    #[inline(never)]
+    fn deliver(
+        &mut self,
+        session: &Session,
+        chunk: Option<Chunk<'_>>,
+        message: &Message<'_>,
+        careful: bool,
+        place: Place,
+    ) -> Option<usize> {
         let outgoing = Outgoing {
             message: *message,
             from: Some(&session.link),
@@ -81,23 +111,10 @@ impl Conversation {
             journey: self.journey.as_ref(),
             asks: true,
         };
+        // Of a careful message it was asked before whether it may.
+        let may = careful || self.router.is_permitted(place) || session.link.may_answer(message.subject);
         let (router, work) = (&mut self.router, &mut self.work);
-        let taken = match careful {
-            // It was asked before whether it may.
-            true => Some(router.route(&self.account, message.subject, &outgoing, work)),
-            false => router.route_permitted(&self.account, message.subject, &outgoing, work),
-        };
-        let taken = match taken {
-            Some(taken) => taken,
-            None if session.link.may_answer(message.subject) => {
-                self.router
-                    .route(&self.account, message.subject, &outgoing, &mut self.work)
-            }
-            None => return self.forbid(session, message.subject),
-        };
-        if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
-            self.no_responders(session, message);
-        }
+        may.then(|| router.route_found(&self.account, place, message.subject, &outgoing, work))
     }
 
     /// Tells the client that its message goes no further, and why.
