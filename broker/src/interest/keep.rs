@@ -1,6 +1,6 @@
 //! What outlives the read that it came with.
 //!
-//! A piece of a read chunk keeps all memory of the chunk: 64 KiB, or one larger message and what was read with it. So a piece
+//! A piece of a read chunk keeps all memory of the chunk: up to 128 KiB, or one larger message and what was read with it. So a piece
 //! is shared only if it is most of what it keeps; all others are copied, those of one read close together.
 
 use bytes::{Bytes, BytesMut};

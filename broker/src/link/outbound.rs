@@ -354,7 +354,7 @@ async fn drain(link: Arc<Link>, mut buf: Vec<u8>, mut at: usize) {
             link.context.live.read().write_deadline
         };
         // Not all at once: the count of pending bytes should follow what the client takes.
-        let until = buf.len().min(at + 16 * READ_BUFFER_MAX);
+        let until = buf.len().min(at + 8 * READ_BUFFER_MAX);
         match tokio::time::timeout(patience, link.transport.write_some(&buf[at..until])).await {
             Ok(Ok(sent)) => at += sent,
             Ok(Err(_)) => return link.write_failed(),

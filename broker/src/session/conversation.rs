@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
 use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 
 use super::auth::{Ticket, Verdict};
 use super::connect::end;
+use super::intake::Intake;
 use super::{Hall, Session, info};
 use crate::conf::Options;
 use crate::interest::{Account, Chunk, Journey, Seat, Work};
-use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::link::{CloseReason, Kind, Message};
 use crate::routing::Router;
 
@@ -37,14 +36,8 @@ pub(super) enum Stop {
 
 /// The reading side of one connection.
 pub(super) struct Conversation {
-    /// Read and not worked off: never more than the start of one operation.
-    pub(super) buf: BytesMut,
-    /// Where the memory that `buf` is a part of begins, and its size.
-    memory: (usize, usize),
-    /// How much room to offer the next read.
-    target: usize,
-    /// How much `buf` must hold before the parser can go on.
-    need: usize,
+    /// What was read.
+    pub(super) intake: Intake,
     pub(super) parser: Parser,
     pub(super) connect: Connect,
     pub(super) state: State,
@@ -84,10 +77,7 @@ impl Conversation {
         parser.set_max_control_line(options.max_control_line);
         parser.set_max_payload(options.max_payload);
         Self {
-            buf: BytesMut::new(),
-            memory: (0, 0),
-            target: READ_BUFFER_MIN,
-            need: 1,
+            intake: Intake::default(),
             parser,
             connect: Connect::default(),
             state: State::Greeting,
@@ -156,46 +146,18 @@ impl Conversation {
         self.work(session)
     }
 
-    /// Makes room for a read.
-    pub(super) fn make_room(&mut self) {
-        let room = self.target.max(self.need.saturating_sub(self.buf.len()));
-        // Down to a quarter of the target, reading on behind the last chunk is cheaper than starting over.
-        if self.buf.capacity() - self.buf.len() < room.div_ceil(4).max(self.need.saturating_sub(self.buf.len())) {
-            self.grow(room);
-        }
-    }
-
-    /// Makes room behind what is in the buffer, and notes how much memory there is: what a piece of it keeps.
-    fn grow(&mut self, room: usize) {
-        self.buf.reserve(room);
-        let at = self.buf.as_ptr().addr();
-        let (start, size) = self.memory;
-        self.memory = match at.checked_sub(start) {
-            // Still the same memory, or another in its place, which is then taken for no less than the old.
-            Some(offset) if offset < size => (start, size.max(offset + self.buf.capacity())),
-            _ => (at, self.buf.capacity()),
-        };
-    }
-
-    /// Follows the size of reads: a full one asks for more room, small ones for less. A read is no larger than what came before
-    /// it, so that behind a CONNECT, which is no longer than a control line may be, stands no more than that.
-    pub(super) fn adapt(&mut self, offered: usize, read: usize) {
-        if read == offered && offered >= self.target {
-            self.target = (self.target * 2).min(READ_BUFFER_MAX);
-        } else if read < self.target / 8 {
-            self.target = (self.target / 2).max(READ_BUFFER_MIN);
-        }
+    /// So many bytes of those `offered` were read.
+    pub(super) fn note_read(&mut self, offered: usize, read: usize) {
+        self.intake.adapt(offered, read);
         self.busy = true;
     }
 
     /// Works off every whole operation in the buffer, and hands what it caused to the receivers.
     pub(super) fn work(&mut self, session: &Arc<Session>) -> Flow {
-        if self.buf.len() < self.need {
+        if !self.intake.is_enough() {
             return Flow::Continue(());
         }
-        // Frozen, so that services may keep pieces of it; while nobody does, the memory is used again by the next read.
-        let chunk = self.buf.split().freeze();
-        let holds = self.memory.1;
+        let (chunk, holds) = self.intake.take();
         let (flow, done) = self.operations(session, Chunk { bytes: &chunk, holds });
         if std::mem::take(&mut self.active) {
             let now = session.link.received.last_ms.load(Ordering::Relaxed);
@@ -205,40 +167,43 @@ impl Conversation {
         self.work.submit();
         self.router.refresh(&self.account);
         if !matches!(flow, Flow::Break(Stop::End(_))) {
-            self.keep_rest(chunk, done);
+            self.intake.keep_rest(chunk, done);
         }
         flow
-    }
-
-    /// Puts the start of an unfinished operation in front of what is read next.
-    fn keep_rest(&mut self, chunk: Bytes, done: usize) {
-        let rest = &chunk[done..];
-        if rest.len() <= self.buf.capacity() {
-            self.buf.extend_from_slice(rest);
-            return;
-        }
-        // With the chunk gone, the buffer's memory can be used from its start again. The rest is at most one read.
-        let rest = rest.to_vec();
-        drop(chunk);
-        self.grow(self.need.max(self.target).max(rest.len()));
-        self.buf.extend_from_slice(&rest);
     }
 
     /// Returns where the first unfinished operation starts.
     fn operations(&mut self, session: &Arc<Session>, chunk: Chunk<'_>) -> (Flow, usize) {
         let bytes = chunk.bytes;
         let mut at = 0;
+        let mut is_plain = self.is_plain(session);
         while at < bytes.len() {
+            if is_plain
+                && let Some(published) = self.parser.glance(&bytes[at..])
+                && (published.headers.is_none() || session.link.has_headers())
+            {
+                at += published.consumed;
+                self.active = true;
+                let message = Message {
+                    subject: published.subject,
+                    reply: published.reply,
+                    headers: published.headers.unwrap_or_default(),
+                    payload: published.payload,
+                };
+                self.publish(session, chunk, &message);
+                continue;
+            }
             match self.parser.next(&bytes[at..]) {
                 Ok(Step::Op { op, consumed }) => {
                     at += consumed;
                     if let Flow::Break(stop) = self.operation(session, chunk, op) {
-                        self.need = 1;
+                        self.intake.need = 1;
                         return (Flow::Break(stop), at);
                     }
+                    is_plain = self.is_plain(session);
                 }
                 Ok(Step::NeedMore { at_least }) => {
-                    self.need = at_least;
+                    self.intake.need = at_least;
                     if self.is_locked() && !matches!(bytes[at], b'C' | b'c') && !self.come_in(session) {
                         return (self.unauthorized(session), at);
                     }
@@ -247,8 +212,13 @@ impl Conversation {
                 Err(error) => return (self.violation(session, &bytes[at..], error), at),
             }
         }
-        self.need = 1;
+        self.intake.need = 1;
         (Flow::Continue(()), at)
+    }
+
+    /// Whether a message may just be published: nobody has to be asked first, or told.
+    fn is_plain(&self, session: &Session) -> bool {
+        !self.is_locked() && !session.link.is_traced()
     }
 
     #[inline]
@@ -371,11 +341,7 @@ impl Conversation {
         if std::mem::replace(&mut self.busy, false) {
             return;
         }
-        if self.buf.is_empty() {
-            self.buf = BytesMut::new();
-            self.memory = (0, 0);
-        }
-        self.target = READ_BUFFER_MIN;
+        self.intake.relax();
         self.router.forget();
     }
 }

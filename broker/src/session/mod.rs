@@ -10,6 +10,7 @@ mod connect;
 mod conversation;
 mod gone;
 mod info;
+mod intake;
 mod proxy;
 mod publish;
 mod quote;

@@ -84,9 +84,9 @@ impl Session {
         conversation: &mut Conversation,
     ) -> Poll<Flow> {
         let end = |reason| Poll::Ready(ControlFlow::Break(Stop::End(reason)));
-        conversation.make_room();
-        let offered = conversation.buf.capacity() - conversation.buf.len();
-        let got = match ready!(incoming.poll_read(context, &mut conversation.buf)) {
+        conversation.intake.make_room();
+        let offered = conversation.intake.room();
+        let got = match ready!(incoming.poll_read(context, &mut conversation.intake.buf)) {
             Ok(0) => return end(CloseReason::ClientClosed),
             Ok(got) => got,
             Err(error) => {
@@ -102,7 +102,7 @@ impl Session {
         }
         let now = self.hall.context.clock.uptime_ms();
         self.link.received.last_ms.store(now, Ordering::Relaxed);
-        conversation.adapt(offered, got);
+        conversation.note_read(offered, got);
         Poll::Ready(conversation.work(self))
     }
 

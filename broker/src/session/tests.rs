@@ -155,7 +155,7 @@ fn no_more_is_kept_behind_connect_than_a_control_line() {
     let connect = format!("CONNECT {{\"verbose\":false,\"protocol\":0,\"name\":\"{name}\"}}\r\n");
     fixture.send(&(connect + &"PING\r\n".repeat(PINGS)));
     let (_, verdict) = fixture.asked();
-    let kept = fixture.session().conversation.lock().buf.len();
+    let kept = fixture.session().conversation.lock().intake.buf.len();
     assert!(kept <= max, "{kept} bytes");
     assert!(verdict.send(fixture.welcome("", "A")).is_ok());
     for _ in 0..PINGS {

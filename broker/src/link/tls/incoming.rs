@@ -9,11 +9,11 @@ use bytes::{BufMut, BytesMut};
 use rustls::ServerConnection;
 
 use super::{Mode, Raw, Socket};
-use crate::limits::{READ_BUFFER_MAX, TLS_READ_MIN};
+use crate::limits::{TLS_READ_MAX, TLS_READ_MIN};
 
 thread_local! {
     /// What comes is not kept, but given to rustls at once, so that all links of a thread read into the same.
-    pub(super) static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER_MAX].into());
+    pub(super) static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; TLS_READ_MAX].into());
 }
 
 /// The way in. Keeps memory only for what came and was not taken yet.
