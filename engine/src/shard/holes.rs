@@ -2,13 +2,15 @@
 //! said is gone, but what comes after it shows whom it may concern.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::backend::{Direction, Want};
 use crate::error::Result;
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::shard::Shard;
-use crate::shard::command::Command;
+use crate::shard::command::{Command, stream_of};
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::types::{NUMBER_MAX, NanoTime, Seq, ShardId, StreamId};
@@ -64,6 +66,9 @@ pub(crate) struct Holes {
     unknown: BTreeSet<StreamId>,
     /// Those of them that are there again, because their logs say all that their creation did.
     made_up: BTreeMap<StreamId, (String, String)>,
+    /// Streams that the journal makes, and where it does so last: what is said of one before is of another that had its log. Asked of the
+    /// journal once it matters.
+    made: Option<BTreeMap<StreamId, Seq>>,
 }
 
 impl Holes {
@@ -142,7 +147,11 @@ impl Shard {
             }
             Command::CreateStream { .. } => {}
             command => {
-                if !self.streams.contains_key(&id) && !self.offline.contains(id) && holes.unknown.insert(id) {
+                if !self.streams.contains_key(&id)
+                    && !self.offline.contains(id)
+                    && !self.is_made_behind(holes, id, position)?
+                    && holes.unknown.insert(id)
+                {
                     self.make_up(holes, id, now)?;
                 }
                 let Some(stream) = self.streams.get_mut(&id) else {
@@ -163,6 +172,22 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Whether the journal makes a stream behind a record: of its log, when that was nobody's.
+    fn is_made_behind(&self, holes: &mut Holes, id: StreamId, position: Seq) -> Result<bool> {
+        if holes.made.is_none() {
+            let (mut made, journal) = (BTreeMap::new(), self.commit.reader());
+            journal.scan(0..=Seq::MAX, Want::Heads, Direction::Forward, &mut |entry| {
+                if Command::is_creation(entry.head) {
+                    made.extend(stream_of(entry.head).map(|id| (id, entry.seq)));
+                }
+                ControlFlow::Continue(())
+            })?;
+            holes.made = Some(made);
+        }
+        let made = holes.made.as_ref().and_then(|made| made.get(&id));
+        Ok(made.is_some_and(|at| *at > position))
     }
 
     /// A stream whose creation is lost comes back as its log's label has it. That is exact if nothing else is lost;

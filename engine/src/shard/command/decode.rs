@@ -140,6 +140,11 @@ impl Command {
         Some((stream_of(head)?, take(&mut rest)?))
     }
 
+    /// Whether a journal record makes its stream, by its head.
+    pub(in crate::shard) fn is_creation(head: &[u8]) -> bool {
+        head.first().is_some_and(|kind| kind & !MOVED == CREATE_STREAM)
+    }
+
     /// Whether a journal record says that its stream was deleted, by its head.
     pub(in crate::shard) fn is_deletion(head: &[u8]) -> bool {
         head.first().is_some_and(|kind| kind & !MOVED == DELETE_STREAM)
