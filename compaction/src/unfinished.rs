@@ -34,7 +34,7 @@ pub fn of_log(bytes: &str, durability: &str) -> String {
     };
     format!(
         "its log ends in {bytes} of a write that never finished, or of a last write that is damaged: a server cuts it off; what was \
-         answered of it is in the journal{answered}"
+         answered of it is in the journal, but for bodies of 8 KiB and more{answered}"
     )
 }
 

@@ -510,7 +510,7 @@ fn a_damaged_last_write_is_told_with_what_it_may_have_cost_by_the_streams_durabi
     let said = [
         (
             "sync",
-            "what was answered of it is in the journal\n",
+            "what was answered of it is in the journal, but for bodies of 8 KiB and more\n",
             "if it never finished nobody was answered for it\n",
         ),
         (

@@ -456,9 +456,56 @@ fn what_was_synced_and_is_damaged_later_is_lost_and_not_given_up() {
     }
     world.open().expect("the store opens");
     let seen = look(&mut world);
-    assert!(seen.lost > 0, "what is gone was told");
+    assert!(seen.lost > 0);
+    let findings = world.store().store().catalogue().findings();
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.text.contains("lacks messages that it had")),
+        "{findings:?}"
+    );
     let next = put_and_restart_with_losses(&mut world);
     assert_eq!(next, (5, BODIES[0]));
+    assert_eq!(
+        world.store().store().catalogue().findings().len(),
+        findings.len(),
+        "it is told once"
+    );
+}
+
+/// The same of the very last message that was answered: the log loses it when the process has ended.
+#[test]
+fn the_last_that_was_answered_is_lost_and_not_given_up() {
+    for hurries in [false, true] {
+        let mut world = keeping(1, hurries, "sync");
+        for number in 1..3 {
+            put(&world, number, BODIES[0]);
+            world.turn(ShardId(0));
+            world.settle(&mut Random(1));
+            assert!(is_stored(&mut world, number));
+        }
+        world.kill();
+        let logs = world.disk.files(Path::new("/store")).into_iter();
+        let of_stream = logs.filter(|path| {
+            path.to_string_lossy().contains(&format!("{}/", STREAM.log()))
+                && path.extension().is_some_and(|e| e == "seg")
+        });
+        for path in of_stream {
+            world.disk.cut(&path, 5 << 10).expect("the log is cut");
+        }
+        world.open().expect("the store opens");
+        let findings = world.store().store().catalogue().findings();
+        assert!(!findings.is_empty(), "it is told");
+        assert_eq!(look(&mut world).lost, 1);
+        put(&world, 3, BODIES[0]);
+        world.settle(&mut Random(1));
+        let said = world.said();
+        let next = |said: &Said| matches!(said, Said::Published(Ok(ack)) if ack.seq == 1002);
+        assert!(
+            said.iter().any(|(_, _, said)| next(said)),
+            "its sequence is no other's: {said:?}"
+        );
+    }
 }
 
 fn put_and_restart_with_losses(world: &mut World) -> (u8, usize) {

@@ -151,7 +151,7 @@ pub(super) fn said(command: &Command) -> String {
         Command::PublishAside { seq, head, len, .. } => {
             let subject = String::from_utf8_lossy(subject_of(head)).into_owned();
             format!(
-                "message {seq} stored: {subject}, {}, which the stream's log has",
+                "message {seq} stored: {subject}, {}, left to the stream's log",
                 words::count(*len, "byte")
             )
         }

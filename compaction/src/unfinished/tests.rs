@@ -12,10 +12,13 @@ fn durability_is_written_as_it_is_read() {
 #[test]
 fn each_durability_is_told_what_it_may_have_cost() {
     let sync = of_log("9 bytes", "sync");
-    assert!(sync.ends_with("what was answered of it is in the journal"), "{sync}");
+    assert!(
+        sync.ends_with("what was answered of it is in the journal, but for bodies of 8 KiB and more"),
+        "{sync}"
+    );
     let os = of_log("9 bytes", "os");
     assert!(
-        os.ends_with("in the journal, unless the power failed: `os` promises nothing for that"),
+        os.ends_with("8 KiB and more, unless the power failed: `os` promises nothing for that"),
         "{os}"
     );
     let within = of_log("9 bytes", "interval:2s");

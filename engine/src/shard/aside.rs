@@ -128,7 +128,7 @@ impl Shard {
     /// Leaves large bodies of the turn to the logs of their streams, where that is worth it and they have room; answers which those are,
     /// and the bytes. `due`: whether the turn is synced.
     pub(super) fn set_aside(&mut self, turn: &mut Turn<'_>, due: bool) -> (Vec<StreamId>, usize) {
-        if turn.commands.is_empty() {
+        if turn.commands.is_empty() && self.asides.owed.is_empty() {
             return (Vec::new(), 0);
         }
         let sizes = self.env.aside;
@@ -262,6 +262,20 @@ impl Shard {
             self.asides.owed.insert(id, position);
         }
         Ok(())
+    }
+
+    /// Tells the journal how far logs were synced, so that from now on what one of them lacks is lost, and not given up.
+    ///
+    /// # Errors
+    /// If the journal failed.
+    pub(super) fn say_synced(&mut self, now: NanoTime) -> Result<()> {
+        let mut commands = Commands::default();
+        for (id, synced) in std::mem::take(&mut self.asides.owed) {
+            if self.streams.contains_key(&id) {
+                commands.begin_with_aside(id, now, 0, synced);
+            }
+        }
+        self.submit(&commands).map(drop)
     }
 
     /// What was found where the journal was applied to a stream that is opened. What does not count of it does not count for the next

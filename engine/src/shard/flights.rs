@@ -200,6 +200,7 @@ impl Shard {
         self.bodies_landed(number, is_awaited, turn.now)?;
         if is_awaited {
             self.sync_asides()?;
+            self.say_synced(turn.now)?;
         }
         let mut emits = self.let_out(TurnNumber::MAX);
         if !emits.is_empty() {

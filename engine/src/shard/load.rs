@@ -13,6 +13,7 @@ use crate::shard::offline::but_for_room;
 use crate::shard::recover::each_portion;
 use crate::shard::snapshot::{StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::{Environment, KnownLog};
+use crate::stream::LACKED;
 use crate::stream::Stream;
 use crate::stream::ledger::{Ledger, Loss};
 use crate::stream::messages::Identity;
@@ -151,9 +152,37 @@ fn gone_key(id: StreamId) -> String {
 /// Tells of files of a log that are gone, or of an older log that lies in its place: what a stream loses with those is no matter of one
 /// record, and somebody may still have them. `known` is what was known to be lost before.
 fn tell_of_gone(env: &Environment, stream: &Stream, known: &Ledger, now: NanoTime) -> Result<()> {
-    let losses = stream.messages.ledger.losses().iter();
-    let gone: Vec<_> = losses
-        .filter(|loss| loss.is_gone() && !known.covers(loss.first, loss.last))
+    let key = format!("{}{:020}", gone_key(stream.id()), stream.messages.log_change());
+    tell_of(env, stream, key, now, &|loss| {
+        loss.is_gone() && !known.covers(loss.first, loss.last)
+    })
+}
+
+/// The same, of what only the log had of all that the journal tells of.
+fn tell_of_lacked(env: &Environment, stream: &Stream, now: NanoTime) -> Result<()> {
+    if !stream.messages.ledger.losses().iter().any(|loss| loss.why == LACKED) {
+        return Ok(());
+    }
+    let known = saved_ledger(env, stream.id())?;
+    let key = format!("{}{:020}-end", gone_key(stream.id()), stream.messages.log_change());
+    tell_of(env, stream, key, now, &|loss| {
+        loss.why == LACKED && !known.covers(loss.first, loss.last)
+    })
+}
+
+fn tell_of(
+    env: &Environment,
+    stream: &Stream,
+    key: String,
+    now: NanoTime,
+    is_told: &dyn Fn(&Loss) -> bool,
+) -> Result<()> {
+    let gone: Vec<_> = stream
+        .messages
+        .ledger
+        .losses()
+        .iter()
+        .filter(|loss| is_told(loss))
         .collect();
     let Some(first) = gone.first() else {
         return Ok(());
@@ -178,7 +207,6 @@ fn tell_of_gone(env: &Environment, stream: &Stream, known: &Ledger, now: NanoTim
         }],
         ..Finding::new(FindingKind::Log, text, now)
     };
-    let key = format!("{}{:020}", gone_key(stream.id()), stream.messages.log_change());
     env.keep_finding(&key, finding)
 }
 
@@ -400,6 +428,7 @@ pub(super) fn settle(env: &Environment, stream: &mut Stream, now: NanoTime, limi
     stream.messages.note_unknown();
     let positions = moved_on::positions(stream);
     stream.recovered()?;
+    tell_of_lacked(env, stream, now)?;
     moved_on::tell(env, stream, &positions, now)?;
     let written = stream.messages.write(false);
     if let Err(error) = &written

@@ -410,7 +410,7 @@ impl Stream {
 }
 
 /// Why a message is lost that only the log had, and has no more.
-const LACKED: &str = "its log has lost it, and nothing else had it";
+pub(crate) const LACKED: &str = "its log has lost its end, and nothing else had it";
 
 /// The message id of a stored message.
 fn message_id<'a>(head: &[u8], body: &'a [u8]) -> Option<&'a [u8]> {
