@@ -443,17 +443,8 @@ fn what_was_synced_and_is_damaged_later_is_lost_and_not_given_up() {
     world.turn(ShardId(0));
     world.settle(&mut Random(1));
     world.kill();
-    // The log of the stream is cut in front of the third value.
-    let folder = Path::new("/store");
-    let logs = world.disk.files(folder).into_iter();
-    let of_stream = logs.filter(|path| {
-        path.to_string_lossy().contains(&format!("{}/", STREAM.log())) && path.extension().is_some_and(|e| e == "seg")
-    });
-    let of_stream: Vec<_> = of_stream.collect();
-    assert!(!of_stream.is_empty(), "{:?}", world.disk.files(folder));
-    for path in &of_stream {
-        world.disk.cut(path, 4 << 10).expect("the log is cut");
-    }
+    // In front of the third value.
+    cut_log(&world, 4 << 10);
     world.open().expect("the store opens");
     let seen = look(&mut world);
     assert!(seen.lost > 0);
@@ -473,6 +464,18 @@ fn what_was_synced_and_is_damaged_later_is_lost_and_not_given_up() {
     );
 }
 
+/// The files of the stream's log end after so many bytes.
+fn cut_log(world: &World, len: usize) {
+    let files = world.disk.files(Path::new("/store")).into_iter();
+    let is_of_it = |path: &Path| path.to_string_lossy().contains(&format!("{}/", STREAM.log()));
+    let segments = files.filter(|path| is_of_it(path) && path.extension().is_some_and(|extension| extension == "seg"));
+    let segments: Vec<_> = segments.collect();
+    assert!(!segments.is_empty(), "the log has files");
+    for path in segments {
+        world.disk.cut(&path, len).expect("the log is cut");
+    }
+}
+
 /// The same of the very last message that was answered: the log loses it when the process has ended.
 #[test]
 fn the_last_that_was_answered_is_lost_and_not_given_up() {
@@ -485,14 +488,7 @@ fn the_last_that_was_answered_is_lost_and_not_given_up() {
             assert!(is_stored(&mut world, number));
         }
         world.kill();
-        let logs = world.disk.files(Path::new("/store")).into_iter();
-        let of_stream = logs.filter(|path| {
-            path.to_string_lossy().contains(&format!("{}/", STREAM.log()))
-                && path.extension().is_some_and(|e| e == "seg")
-        });
-        for path in of_stream {
-            world.disk.cut(&path, 5 << 10).expect("the log is cut");
-        }
+        cut_log(&world, 5 << 10);
         world.open().expect("the store opens");
         let findings = world.store().store().catalogue().findings();
         assert!(!findings.is_empty(), "it is told");

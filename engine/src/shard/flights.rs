@@ -111,7 +111,7 @@ impl Flights {
     }
 
     /// The logs have the turn.
-    fn is_written(&mut self, flight: Flight) {
+    fn push_written(&mut self, flight: Flight) {
         self.landed = flight.turn;
         self.written.push_back(flight);
     }
@@ -191,7 +191,7 @@ impl Shard {
         while let Some(flight) = self.flights.pop_committed(TurnNumber::MAX) {
             is_awaited |= flight.is_due();
             self.land_streams(&flight, number, turn.now);
-            self.flights.is_written(flight);
+            self.flights.push_written(flight);
         }
         for at in 0..self.touched.len() {
             self.land_stream(self.touched[at], number, turn.now);
@@ -303,31 +303,27 @@ impl Shard {
     /// that to the `handle`, or else when it returns.
     fn land_up_to(&mut self, done: TurnNumber, now: NanoTime, handle: Option<&ShardHandle>) -> Result<()> {
         let before = self.flights.landed;
-        let mut needs = self.flights.written.back().map_or(0, |flight| flight.needs);
+        let needs = self.flights.written.back().map_or(0, |flight| flight.needs);
         let mut is_awaited = handle.is_none() && needs > 0;
         while let Some(mut flight) = self.flights.pop_committed(done) {
             is_awaited |= flight.is_due();
             let turn = flight.turn;
             self.land_streams(&flight, turn, now);
             flight.needs = needs;
-            self.flights.is_written(flight);
+            self.flights.push_written(flight);
         }
         let landed = self.flights.landed;
         self.bodies_landed(landed, is_awaited, now)?;
         if !is_awaited {
             return Ok(());
         }
-        if let Some(handle) = handle {
-            if !self.begin_to_sync_asides(landed, handle)? {
-                return Ok(());
-            }
-            needs = landed;
-        } else {
-            self.sync_asides()?;
-            needs = 0;
+        let Some(handle) = handle else {
+            return self.sync_asides();
+        };
+        if self.begin_to_sync_asides(landed, handle)? {
+            let new = self.flights.written.iter_mut().filter(|flight| flight.turn > before);
+            new.for_each(|flight| flight.needs = landed);
         }
-        let new = self.flights.written.iter_mut().filter(|flight| flight.turn > before);
-        new.for_each(|flight| flight.needs = needs);
         Ok(())
     }
 
