@@ -49,6 +49,7 @@ pub use tally::Tally;
 
 use crate::backend::{Kv, KvWrite, LogReader};
 use crate::error::Result;
+use crate::stream::messages::TurnNumber;
 use crate::types::{LogId, NanoTime, Seq};
 
 /// See [`Index::removal_price`]: a removal reads and writes several keys, and its record's head.
@@ -547,25 +548,36 @@ impl Index {
         }
     }
 
-    /// Whether it lies in the backend.
-    pub fn is_paged(&self) -> bool {
-        matches!(self, Self::Paged(_))
+    /// The turn of that number is over.
+    pub(crate) fn stage(&mut self, turn: TurnNumber) {
+        match self {
+            Self::Resident(_) => {}
+            Self::Paged(index) => index.stage(turn),
+        }
+    }
+
+    /// The turns up to that one are written together.
+    pub(crate) fn join(&mut self, turn: TurnNumber) {
+        match self {
+            Self::Resident(_) => {}
+            Self::Paged(index) => index.join(turn),
+        }
     }
 
     /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`LogChange`](crate::LogChange) as
-    /// the log's appends and erasures since the last call. A resident index has none.
-    pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
+    /// the log's appends and erasures of the turns up to that one. A resident index has none.
+    pub(crate) fn take_writes(&self, turn: TurnNumber, out: &mut Vec<KvWrite>) {
         match self {
             Self::Resident(_) => {}
-            Self::Paged(index) => index.take_writes(out),
+            Self::Paged(index) => index.take_writes(turn, out),
         }
     }
 
     /// Says that the batch with what [`Self::take_writes`] handed out was written.
-    pub fn written(&mut self) {
+    pub(crate) fn written(&mut self, turn: TurnNumber) {
         match self {
             Self::Resident(_) => {}
-            Self::Paged(index) => index.written(),
+            Self::Paged(index) => index.written(turn),
         }
     }
 }

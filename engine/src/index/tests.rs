@@ -2,7 +2,7 @@
 
 mod paged;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -373,9 +373,10 @@ impl Turns for InMemory {
     fn step(&mut self, index: &mut Index, _: &mut Dice, _: &Model, changes: &mut Vec<Change>) -> bool {
         changes.clear();
         let mut writes = Vec::new();
-        index.take_writes(&mut writes);
+        index.stage(1);
+        index.take_writes(1, &mut writes);
         assert!(writes.is_empty());
-        index.written();
+        index.written(1);
         false
     }
 }

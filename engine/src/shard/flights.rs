@@ -238,9 +238,7 @@ impl Shard {
 
     /// Whether the turn that ends may be in flight: all that it leaves to do can be done later.
     fn can_fly(&self) -> bool {
-        let is_plain = self.faulty.is_empty() && self.doomed.is_empty() && self.suspended.is_none();
-        let mut touched = self.touched.iter().filter_map(|id| self.streams.get(id));
-        is_plain && !touched.any(|stream| stream.messages.index.is_paged())
+        self.faulty.is_empty() && self.doomed.is_empty() && self.suspended.is_none()
     }
 
     fn fly(&mut self, number: TurnNumber, due: bool, (before, bytes): (Seq, usize), turn: &mut Turn<'_>) {

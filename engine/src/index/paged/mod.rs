@@ -3,7 +3,8 @@
 //! a subject is one seek. What is live is asked of the log itself.
 //!
 //! Everything changed during a turn lies in an overlay until the log's batch carries it to the backend, so answers
-//! are right at once, memory is bounded by the turn and the cache, and index and log cannot disagree.
+//! are right at once, memory is bounded by the turns in flight and the cache, and index and log cannot disagree: a turn's
+//! batch has what the turn made of the index, whatever later ones make of it meanwhile.
 
 mod cache;
 mod endings;
@@ -16,7 +17,7 @@ mod tallying;
 mod unreadable;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use super::tally::Tallies;
 use super::{Records, SubjectInfo};
 use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
 use crate::error::{Error, Result};
+use crate::stream::messages::TurnNumber;
 use crate::types::{LogId, NanoTime, Seq};
 use cache::Cache;
 pub(crate) use filling::fill;
@@ -38,6 +40,9 @@ use unreadable::Unreadable;
 
 /// Keys of older epochs that are deleted in one turn, at most.
 const SWEEP: usize = 512;
+
+/// Turns that can be written and are not, at most, before they become one.
+const JOINED: usize = 16;
 
 /// Subjects that are let go of at once while nothing else is to be done.
 const LET_GO: usize = 16_384;
@@ -52,14 +57,18 @@ pub struct Paged {
     records: Records,
     keys: Keys,
     totals: Totals,
-    /// Whether the totals changed since they were written.
+    /// Whether the totals changed in the turn under way.
     changed: bool,
     cache: Box<Cache>,
     overlay: Overlay,
     /// What was added and is not in the log yet.
     added: BTreeMap<Seq, Box<[u8]>>,
-    /// What was removed and is still in the log, above the first live sequence.
+    /// What was removed and may still be in the log, above the first live sequence.
     removed: BTreeSet<Seq>,
+    /// What the turn under way removed of that.
+    removed_now: Vec<Seq>,
+    /// The turns that are over and not written.
+    staged: VecDeque<Staged>,
     /// Messages that the log cannot show.
     unreadable: RefCell<Box<Unreadable>>,
     /// Live messages per chunk.
@@ -75,6 +84,16 @@ pub struct Paged {
     endings_from: (NanoTime, Seq),
     /// Counts that are under way.
     pub(super) tallies: Tallies,
+}
+
+/// What a turn that is over changed.
+struct Staged {
+    turn: TurnNumber,
+    /// With the totals as they were then.
+    writes: Vec<KvWrite>,
+    /// Nothing above was added.
+    last: Seq,
+    removed: Vec<Seq>,
 }
 
 impl fmt::Debug for Paged {
@@ -106,9 +125,11 @@ impl Paged {
             totals,
             changed: false,
             cache: Box::new(Cache::new(cache_bytes)),
-            overlay: Overlay::new(),
+            overlay: Overlay::default(),
             added: BTreeMap::new(),
             removed: BTreeSet::new(),
+            removed_now: Vec::new(),
+            staged: VecDeque::new(),
             unreadable: RefCell::default(),
             chunks: BTreeMap::new(),
             changed_chunks: BTreeSet::new(),
@@ -188,9 +209,10 @@ impl Paged {
             self.totals.building = from <= last || self.lacks_any();
             self.totals.next = self.totals.next.max(from);
             let mut writes = Vec::new();
-            self.take_writes(&mut writes);
+            self.stage(TurnNumber::MAX);
+            self.take_writes(TurnNumber::MAX, &mut writes);
             self.kv.put_all(&writes)?;
-            self.written();
+            self.written(TurnNumber::MAX);
         }
         if self.totals.building && last == 0 {
             (self.totals.building, self.changed) = (false, true);
@@ -240,7 +262,7 @@ impl Paged {
                 }
             }
         };
-        self.overlay.insert(key.into(), Some(keys::encode(info)));
+        self.overlay.insert(key, Some(keys::encode(info)));
         self.added.insert(seq, subject.into());
         *self.chunks.entry(chunk_of(seq)).or_default() += 1;
         self.changed_chunks.insert(chunk_of(seq));
@@ -308,12 +330,13 @@ impl Paged {
         } else {
             self.totals.subjects = self.totals.subjects.saturating_sub(1);
         }
-        self.overlay.insert(key.into(), rest.map(keys::encode));
+        self.overlay.insert(key, rest.map(keys::encode));
         self.tallies.removed(seq, subject, rest);
         self.unreadable.get_mut().gone(seq);
-        if self.added.remove(&seq).is_none() {
-            self.removed.insert(seq);
-        }
+        self.added.remove(&seq);
+        // Also of one that the log does not have: it may get it with a turn before this one.
+        self.removed.insert(seq);
+        self.removed_now.push(seq);
         let number = chunk_of(seq);
         if let Some(count) = self.chunks.get_mut(&number) {
             *count = count.saturating_sub(1);
@@ -368,6 +391,7 @@ impl Paged {
         self.overlay.clear();
         self.added.clear();
         self.removed.clear();
+        self.removed_now.clear();
         self.unreadable.get_mut().clear();
         self.chunks.clear();
         self.changed_chunks.clear();
@@ -384,8 +408,8 @@ impl Paged {
         self.cache.let_go(LET_GO);
     }
 
-    /// Hands out the writes of the turn.
-    pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
+    /// The turn of that number is over.
+    pub fn stage(&mut self, turn: TurnNumber) {
         self.sweep();
         self.cache.let_go(SWEEP);
         if !self.changed {
@@ -398,29 +422,76 @@ impl Paged {
                 .map(|count| Bytes::copy_from_slice(&count.to_le_bytes()));
             self.overlay.insert(self.keys.chunk(number), count);
         }
-        out.extend(self.overlay.iter().map(|(key, value)| (key.clone(), value.clone())));
-        out.push((self.keys.prefix().into(), Some(self.totals.encode())));
+        let mut writes = Vec::new();
+        self.overlay.stage(turn, &mut writes);
+        writes.push((self.keys.prefix().into(), Some(self.totals.encode())));
+        self.staged.push_back(Staged {
+            turn,
+            writes,
+            last: self.totals.next.saturating_sub(1),
+            removed: std::mem::take(&mut self.removed_now),
+        });
+        self.changed = false;
     }
 
-    /// The turn was written.
-    pub fn written(&mut self) {
-        for (key, value) in std::mem::take(&mut self.overlay) {
-            if !keys::is_subject(&key) {
-                continue;
-            }
-            match value.map(|value| keys::decode(&key, &value)) {
-                Some(Ok(info)) => self.cache.put(key, info),
-                _ => self.cache.remove(&key),
-            }
+    /// The turns up to that one are written together, whenever that is: of many, each key is kept once.
+    pub fn join(&mut self, turn: TurnNumber) {
+        let count = self.staged.iter().take_while(|staged| staged.turn <= turn).count();
+        if count < JOINED {
+            return;
         }
-        self.added.clear();
-        self.removed.clear();
-        self.changed = false;
+        let joined = self.staged.drain(..count).reduce(|mut all, later| {
+            all.writes.extend(later.writes);
+            all.removed.extend(later.removed);
+            Staged {
+                turn: later.turn,
+                last: later.last,
+                ..all
+            }
+        });
+        if let Some(mut joined) = joined {
+            let writes: BTreeMap<Bytes, Option<Bytes>> = joined.writes.into_iter().collect();
+            joined.writes = writes.into_iter().collect();
+            self.staged.push_front(joined);
+        }
+    }
+
+    /// Hands out the writes of the turns up to that one.
+    pub fn take_writes(&self, turn: TurnNumber, out: &mut Vec<KvWrite>) {
+        for staged in self.staged.iter().take_while(|staged| staged.turn <= turn) {
+            out.extend_from_slice(&staged.writes);
+        }
+    }
+
+    /// The turns up to that one were written.
+    pub fn written(&mut self, turn: TurnNumber) {
+        while let Some(staged) = self.staged.pop_front_if(|staged| staged.turn <= turn) {
+            for (key, _) in staged.writes {
+                let Some(value) = self.overlay.land(turn, &key) else {
+                    continue;
+                };
+                if !keys::is_subject(&key) {
+                    continue;
+                }
+                match value.map(|value| keys::decode(&key, &value)) {
+                    Some(Ok(info)) => self.cache.put(key, info),
+                    _ => self.cache.remove(&key),
+                }
+            }
+            for seq in staged.removed {
+                self.removed.remove(&seq);
+            }
+            self.added = self.added.split_off(&(staged.last + 1));
+        }
     }
 
     /// Puts deletions of what older epochs left behind among the writes. Failing to read them can wait: it is room,
     /// not meaning, that is lost.
     fn sweep(&mut self) {
+        if !self.staged.is_empty() {
+            // A turn that is not written may leave more behind.
+            return;
+        }
         let Some(from) = self.sweep.take() else {
             return;
         };
@@ -444,13 +515,13 @@ impl Paged {
             self.totals.oldest = self.totals.epoch;
         }
         self.changed = true;
-        self.overlay.extend(old.into_iter().map(|key| (key, None)));
+        old.into_iter().for_each(|key| self.overlay.insert(key, None));
     }
 
     /// The entry of a subject's key.
     fn entry(&mut self, key: &[u8]) -> Result<Option<SubjectInfo>> {
         if let Some(change) = self.overlay.get(key) {
-            return change.as_ref().map(|value| keys::decode(key, value)).transpose();
+            return change.map(|value| keys::decode(key, value)).transpose();
         }
         if let Some(info) = self.cache.get(key) {
             return Ok(Some(info));

@@ -136,36 +136,79 @@ fn open(store: &Arc<Store>, cache_bytes: usize) -> Index {
     Index::paged(store.clone(), LOG, store.clone(), records, cache_bytes).unwrap()
 }
 
-/// Writes turns of random length, and opens anew now and then; sometimes an unwritten turn is lost and done again.
-struct OnStore(Arc<Store>);
+/// Turns of random length, several of which are not written yet; opens anew now and then, and does what was not written again.
+#[derive(Default)]
+struct OnStore {
+    store: Arc<Store>,
+    turn: u64,
+    staged: VecDeque<(u64, Vec<Change>)>,
+}
+
+impl OnStore {
+    fn index(&self) -> Index {
+        open(&self.store, 4096)
+    }
+
+    /// As the journal does it.
+    fn replay(&self, index: &mut Index, changes: &[Change]) {
+        let staged = self.staged.iter().flat_map(|(_, changes)| changes);
+        let mut pending = BTreeMap::new();
+        for change in staged.chain(changes) {
+            match change {
+                Change::Add(seq, subject) => {
+                    pending.insert(*seq, subject.clone());
+                    index.add(*seq, subject, size_of(*seq), time_of(*seq)).unwrap();
+                }
+                Change::Clear(next) => drop(index.clear(*next).unwrap()),
+                Change::Remove(seq) => {
+                    let subject = pending.get(seq).cloned();
+                    let subject = subject.unwrap_or_else(|| self.store.log.lock().0[seq][1..].to_vec());
+                    index.remove(*seq, &subject, Some(size_of(*seq))).unwrap();
+                }
+            }
+        }
+    }
+
+    fn stage(&mut self, index: &mut Index, changes: &mut Vec<Change>) {
+        self.turn += 1;
+        index.stage(self.turn);
+        self.staged.push_back((self.turn, std::mem::take(changes)));
+    }
+
+    /// Writes the first turns; answers how many keys.
+    fn land(&mut self, index: &mut Index, count: usize) -> usize {
+        let mut writes = Vec::new();
+        let Some(&(turn, _)) = count.checked_sub(1).and_then(|last| self.staged.get(last)) else {
+            return 0;
+        };
+        index.join(turn);
+        index.take_writes(turn, &mut writes);
+        self.store.put_all(&writes).unwrap();
+        for (_, mut changes) in self.staged.drain(..count) {
+            self.store.apply(&mut changes);
+        }
+        index.written(turn);
+        writes.len()
+    }
+}
 
 impl Turns for OnStore {
     fn step(&mut self, index: &mut Index, dice: &mut Dice, _: &Model, changes: &mut Vec<Change>) -> bool {
         let anew = dice.roll(20) == 0;
         if anew {
-            // What was not written is done again by the journal.
-            *index = open(&self.0, 4096);
-            for change in changes.iter() {
-                match change {
-                    Change::Add(seq, subject) => index.add(*seq, subject, size_of(*seq), time_of(*seq)).unwrap(),
-                    Change::Clear(next) => drop(index.clear(*next).unwrap()),
-                    Change::Remove(seq) => {
-                        let pending = changes.iter().find_map(|change| match change {
-                            Change::Add(added, subject) if added == seq => Some(subject.clone()),
-                            _ => None,
-                        });
-                        let subject = pending.unwrap_or_else(|| self.0.log.lock().0[seq][1..].to_vec());
-                        index.remove(*seq, &subject, Some(size_of(*seq))).unwrap();
-                    }
-                }
-            }
+            *index = self.index();
+            self.replay(index, changes);
+            // All of it is one turn now.
+            let mut all: Vec<Change> = self.staged.drain(..).flat_map(|(_, changes)| changes).collect();
+            all.append(changes);
+            *changes = all;
         }
         if dice.roll(3) == 0 {
-            let mut writes = Vec::new();
-            index.take_writes(&mut writes);
-            self.0.put_all(&writes).unwrap();
-            self.0.apply(changes);
-            index.written();
+            self.stage(index, changes);
+        }
+        if dice.roll(4) == 0 {
+            let count = dice.roll(self.staged.len() as u64 + 1) as usize;
+            self.land(index, count);
         }
         anew
     }
@@ -176,14 +219,14 @@ proptest! {
 
     #[test]
     fn paged_with_few_subjects(seed: u64) {
-        let store = Arc::new(Store::default());
-        run(seed, 5, 3, 400, &mut open(&store, 4096), &mut OnStore(store.clone()));
+        let mut turns = OnStore::default();
+        run(seed, 5, 3, 400, &mut turns.index(), &mut turns);
     }
 
     #[test]
     fn paged_with_many_subjects_and_gaps(seed: u64) {
-        let store = Arc::new(Store::default());
-        run(seed, 200, 20_000, 400, &mut open(&store, 4096), &mut OnStore(store.clone()));
+        let mut turns = OnStore::default();
+        run(seed, 200, 20_000, 400, &mut turns.index(), &mut turns);
     }
 }
 
@@ -217,10 +260,11 @@ fn paged_keys_are_few_and_are_cleaned_up() {
     let mut changes = Vec::new();
     let turn = |index: &mut Index, changes: &mut Vec<Change>| {
         let mut writes = Vec::new();
-        index.take_writes(&mut writes);
+        index.stage(1);
+        index.take_writes(1, &mut writes);
         store.put_all(&writes).unwrap();
         store.apply(changes);
-        index.written();
+        index.written(1);
         writes.len()
     };
     for seq in 1..=2000u64 {

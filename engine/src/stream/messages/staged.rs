@@ -52,6 +52,7 @@ impl Messages {
         if !self.has_unstaged() {
             return;
         }
+        self.index.stage(turn);
         let first = self.first();
         let mut erased = std::mem::take(&mut self.erased);
         if !self.overwrite {
@@ -76,6 +77,7 @@ impl Messages {
             && let Some(joined) = self.staged.drain(..count).reduce(Staged::and)
         {
             self.staged.push_front(joined);
+            self.index.join(turn);
         }
     }
 
@@ -88,7 +90,7 @@ impl Messages {
         };
         let low = staged.trim.unwrap_or(0);
         self.kv_writes.clear();
-        self.index.take_writes(&mut self.kv_writes);
+        self.index.take_writes(turn, &mut self.kv_writes);
         // What was removed before there was room for it needs none any more.
         let records = self.tail.unwritten().take(staged.appended);
         let records: Vec<Record<'_>> = records.filter(|record| record.seq >= low).collect();
@@ -101,7 +103,7 @@ impl Messages {
             kv: &self.kv_writes,
         })?;
         drop(records);
-        self.index.written();
+        self.index.written(turn);
         if let Some(copying) = &self.copying {
             copying.lock().add(&staged.erased, staged.overwrite, low);
         }

@@ -31,10 +31,11 @@ fn both(seed: u64, subjects: u64, at_once: u64) {
         }
         live.push((seq, subject));
         let mut writes = Vec::new();
-        paged.take_writes(&mut writes);
+        paged.stage(1);
+        paged.take_writes(1, &mut writes);
         one_by_one.put_all(&writes).unwrap();
         one_by_one.apply(&mut changes);
-        paged.written();
+        paged.written(1);
     }
     let at_once_too = Store::default();
     // What an earlier attempt left.
