@@ -115,7 +115,7 @@ impl InTurn<'_, '_> {
             index: label.settings.index,
             ..stream.messages.settings
         };
-        stream.configure(config, settings);
+        stream.configure(config, settings, now);
         stream.recovered()?;
         stream.messages.write(false)?;
         // The journal must not name a stream whose messages are not on disk.

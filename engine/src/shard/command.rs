@@ -116,6 +116,8 @@ pub enum Command {
     },
     /// The stream's configuration was changed.
     UpdateStream {
+        /// When.
+        time: NanoTime,
         /// The new configuration.
         json: Bytes,
     },

@@ -142,7 +142,7 @@ impl InTurn<'_, '_> {
             self.turn.sync = true;
         }
         let turns = stream.config().retention == Retention::Limits && config.retention == Retention::Interest;
-        stream.configure(config, settings);
+        stream.configure(config, settings, now);
         catalogue.insert(stream, number);
         if turns {
             stream.release_settled(self.turn)?;
@@ -259,7 +259,7 @@ impl InTurn<'_, '_> {
             self.turn.commands.update_stream(id, now, json);
             self.turn.sync = true;
         }
-        stream.configure(config, settings);
+        stream.configure(config, settings, now);
         catalogue.insert(stream, number);
         Ok(())
     }

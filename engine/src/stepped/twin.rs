@@ -422,10 +422,11 @@ pub(super) fn compare(
     if is_late(twin) && !is_late(stream) {
         told.push("the twin knows ids that have left the window".into());
     }
-    // A window that became longer has let go of some already, which the twin still has.
-    let missing: Vec<_> = one.ids().filter(|(id, seq)| other.get(id) != Some(*seq)).collect();
-    if !missing.is_empty() {
-        told.push(format!("ids that the twin has not: {missing:?}"));
+    for (of, than, what) in [(&one, &other, "not"), (&other, &one, "alone")] {
+        let missing: Vec<_> = of.ids().filter(|(id, seq)| than.get(id) != Some(*seq)).collect();
+        if !missing.is_empty() {
+            told.push(format!("ids that the twin has {what}: {missing:?}"));
+        }
     }
     if !whole {
         return Ok(());

@@ -234,9 +234,13 @@ impl Stream {
     }
 
     /// Takes up another configuration, validated before.
-    pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings) {
+    pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings, now: NanoTime) {
         self.rewrites = Rewrites::of(&config);
+        // What left the window before it became longer does not come back, and a shorter one holds at once: so all that replay this have
+        // the same ids, whenever each of them last looked.
+        self.expire_ids(now);
         self.messages.config = config;
+        self.expire_ids(now);
         // Where its messages are is not for a configuration to say: who made it may not know that they have gone over, and who
         // reads it from the journal, that the checkpoint to that was not written.
         let Settings {

@@ -32,13 +32,9 @@ impl Stream {
                 self.remember_id(&id, last, time);
                 self.messages.raise_last(last, time);
             }
-            Command::UpdateStream { json } => {
+            Command::UpdateStream { time, json } => {
                 let (config, settings) = from_json(&json)?;
-                self.configure(config, settings);
-                // The window may have become shorter.
-                if let Some(last) = self.messages.last_time() {
-                    self.expire_ids(last);
-                }
+                self.configure(config, settings, time);
             }
             Command::CreateConsumer { json } => {
                 let snapshot: ConsumerSnapshot = from_json(&json)?;

@@ -61,7 +61,10 @@ impl Command {
                 id: body.clone(),
             },
             CREATE_STREAM => Self::CreateStream { json: body.clone() },
-            UPDATE_STREAM => Self::UpdateStream { json: body.clone() },
+            UPDATE_STREAM => Self::UpdateStream {
+                time,
+                json: body.clone(),
+            },
             DELETE_STREAM => Self::DeleteStream,
             CREATE_CONSUMER => Self::CreateConsumer { json: body.clone() },
             UPDATE_CONSUMER => Self::UpdateConsumer {
