@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
+
 use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
@@ -678,4 +680,42 @@ fn what_a_start_had_no_room_for_is_in_the_log_before_the_journal_is_freed() {
         assert_eq!(there, acknowledged, "{extra}, {is_unwritten}");
     }
     assert!(without_room > 3, "{without_room} starts without room for a log");
+}
+
+/// Seed 6007594 of replicas: an id had left the window for the leader, who looked at the clock, and not for those that follow, when the window
+/// became longer.
+#[test]
+fn an_id_that_left_the_window_before_it_became_longer_is_gone_everywhere() {
+    let window = |window| StreamConfig {
+        name: "S".into(),
+        subjects: vec!["s.>".into()],
+        duplicate_window: window,
+        ..StreamConfig::default()
+    };
+    let settings = Settings::of(&window(SECOND), &Defaults::default()).expect("settings make sense");
+    let mut world = small(1);
+    world.begin_twin();
+    let update = |world: &World, number, nanos| {
+        world.ask(ShardId(0), number, move |shard| {
+            shard.update_stream(STREAM, window(nanos), settings)
+        });
+    };
+    update(&world, 2, SECOND);
+    world.turn(ShardId(0));
+    let headers = b"NATS/1.0\r\nNats-Msg-Id: a\r\n\r\n";
+    let input = Input::Publish {
+        stream: STREAM,
+        subject: "s.a".into(),
+        headers_len: headers.len(),
+        body: Bytes::from_static(headers),
+        ticket: world.ticket(3),
+    };
+    world.submit(ShardId(0), input);
+    world.turn(ShardId(0));
+    world.pass(SECOND);
+    world.turn(ShardId(0));
+    update(&world, 4, 2 * SECOND);
+    world.turn(ShardId(0));
+    assert!(is_done(&mut world, 4));
+    world.check_twin(true, "an id that left the window");
 }
