@@ -17,7 +17,7 @@ use support::{Bench, Handle, Storage, Told};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::stream::{AtHand, Purge, Search, Sight, StreamConfig};
-use weir_engine::{Error, Log, LogId, Result};
+use weir_engine::{Error, Log, LogId, Result, SyncBeside};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -42,7 +42,11 @@ fn publish(stream: &Handle, payload: &str, ticket: Ticket) {
 
 /// A look at the newest message of `a`: its payload, or `None` inside if there is none.
 fn newest(stream: &Handle) -> Option<Option<String>> {
-    let mut search = Search::newest(b"a");
+    newest_of(stream, b"a")
+}
+
+fn newest_of(stream: &Handle, subject: &[u8]) -> Option<Option<String>> {
+    let mut search = Search::newest(subject);
     let look = stream.shard.look(|shard| shard.sight(stream.id, &mut search, &mut 8));
     Some(match look? {
         Sight::Message(message) => Some(message.payload),
@@ -95,35 +99,59 @@ fn what_was_handed_over_is_found_or_the_shard_is_to_be_asked() {
     });
 }
 
-/// Holds up what a journal does, once it is told to.
-struct Gate {
+/// Holds up the sync of a journal, once it is told to.
+struct Gate(Arc<Shut>);
+
+struct Shut {
     is_shut: AtomicBool,
     arrived: Mutex<Sender<()>>,
     opened: Mutex<Receiver<()>>,
 }
 
-impl Rules for Gate {
-    fn change(&self, id: LogId, _: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
-        if id.0 < 256 && matches!(change, Change::Sync) && self.is_shut.swap(false, Ordering::Relaxed) {
+impl Shut {
+    fn pass(&self, id: LogId) {
+        if id.0 < 256 && self.is_shut.swap(false, Ordering::Relaxed) {
             self.arrived.lock().send(()).unwrap();
             self.opened.lock().recv().unwrap();
         }
-        change.on(log)
     }
 }
 
-#[test]
-fn what_is_not_committed_is_not_seen() {
+impl Rules for Gate {
+    fn change(&self, id: LogId, _: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
+        if matches!(change, Change::Sync) {
+            self.0.pass(id);
+        }
+        change.on(log)
+    }
+
+    fn sync_beside(&self, id: LogId, sync: SyncBeside) -> Option<SyncBeside> {
+        let shut = self.0.clone();
+        Some(Arc::new(move || {
+            shut.pass(id);
+            sync()
+        }))
+    }
+}
+
+/// A store with such a gate, which is open.
+fn gated() -> (Bench, Arc<Shut>, Receiver<()>, Sender<()>) {
     let ((arrives, has_arrived), (open, opened)) = (channel(), channel());
-    let gate = Arc::new(Gate {
+    let shut = Arc::new(Shut {
         is_shut: AtomicBool::new(false),
         arrived: Mutex::new(arrives),
         opened: Mutex::new(opened),
     });
+    let gate = Arc::new(Gate(shut.clone()));
     let mut bench = Bench::new(Storage::Segment);
-    let shared = gate.clone();
-    bench.wrap = Some(Arc::new(move |inner| under(inner, shared.clone())));
+    bench.wrap = Some(Arc::new(move |inner| under(inner, gate.clone())));
     bench.open();
+    (bench, shut, has_arrived, open)
+}
+
+#[test]
+fn what_is_not_committed_is_not_seen() {
+    let (bench, gate, has_arrived, open) = gated();
     let stream = bench.create(&config("S"));
     stream.publish("a", "", b"old").unwrap();
     for round in 0..20 {
@@ -139,6 +167,60 @@ fn what_is_not_committed_is_not_seen() {
         is_stored.recv().unwrap().unwrap();
         assert_eq!(newest_at_rest(&stream), Some(new));
     }
+}
+
+/// Two turns are in flight, as long as the sync of the first does not end. What they did is not seen, and all else is.
+#[test]
+fn what_turns_in_flight_left_alone_is_seen() {
+    let (bench, gate, has_arrived, open) = gated();
+    let [grown, other] = ["G", "O"].map(|name| bench.create(&config(name)));
+    let full = bench.create(&StreamConfig {
+        max_msgs: 2,
+        ..config("F")
+    });
+    for stream in [&grown, &other, &full] {
+        stream.publish("b", "", b"old b").unwrap();
+        stream.publish("a", "", b"old").unwrap();
+    }
+    let ((begins, has_begun), (end, ended)) = (channel(), channel::<()>());
+    std::thread::scope(|scope| {
+        let turn = scope.spawn(|| {
+            other.call(move |_, _| {
+                begins.send(()).unwrap();
+                ended.recv().map_err(|_| Error::invalid("nobody waits"))
+            })
+        });
+        has_begun.recv().unwrap();
+        // As many as a turn takes, and so many behind them that this one flies.
+        let [first, second] = [(&grown, 16 << 10), (&full, 100)].map(|(stream, count)| {
+            let new = |_| Input::Publish {
+                stream: stream.id,
+                subject: Bytes::from_static(b"a"),
+                headers_len: 0,
+                body: Bytes::from_static(b"new"),
+                ticket: Ticket::None,
+            };
+            (0..count).map(new).collect()
+        });
+        assert!(grown.shard.submit(first).is_ok() && full.shard.submit(second).is_ok());
+        gate.is_shut.store(true, Ordering::Relaxed);
+        end.send(()).unwrap();
+        turn.join().unwrap().unwrap();
+    });
+    has_arrived.recv().unwrap();
+    assert_eq!(newest_at_rest(&other), Some("old".into()));
+    // Nothing of the second turn was there yet, perhaps.
+    let until = Instant::now() + PATIENCE;
+    while newest_of(&full, b"b").is_some() {
+        assert!(Instant::now() < until, "what is in flight is seen");
+        std::thread::yield_now();
+    }
+    assert_eq!(newest_of(&full, b"a"), None);
+    assert_eq!(newest_of(&grown, b"a"), None);
+    assert_eq!(newest_of(&grown, b"b").flatten().as_deref(), Some("old b"));
+    open.send(()).unwrap();
+    assert_eq!(newest_at_rest(&grown), Some("new".into()));
+    assert_eq!(newest_of(&other, b"b").flatten().as_deref(), Some("old b"));
 }
 
 #[test]

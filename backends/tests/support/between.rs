@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_engine::{
     Backend, Compression, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Lost,
-    Recovery, Result, Seq, Upkeep, VisitKey, VisitRecord, Want,
+    Recovery, Result, Seq, SyncBeside, Upkeep, VisitKey, VisitRecord, Want,
 };
 
 /// A change of a log that the engine asks for.
@@ -48,6 +48,11 @@ pub trait Rules: Send + Sync + 'static {
     /// Changes a log. `broken` is the test's own, and false in a log that was just opened.
     fn change(&self, _id: LogId, _broken: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
         change.on(log)
+    }
+
+    /// How a log is synced beside whoever writes to it; as it is, not at all, so that all syncs are changes.
+    fn sync_beside(&self, _id: LogId, _sync: SyncBeside) -> Option<SyncBeside> {
+        None
     }
 
     /// Whether a record can be read; scans pass over one that cannot.
@@ -162,6 +167,10 @@ impl<R: Rules> Log for BetweenLog<R> {
 
     fn sync(&mut self) -> Result<()> {
         self.change(Change::Sync)
+    }
+
+    fn sync_beside(&self) -> Option<SyncBeside> {
+        self.rules.sync_beside(self.id, self.inner.sync_beside()?)
     }
 
     fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {

@@ -30,6 +30,8 @@ pub(super) struct Flights {
     turn: TurnNumber,
     /// The last turn that the logs have.
     landed: TurnNumber,
+    /// The last turn that was let out.
+    out: TurnNumber,
     /// Turns that are no facts yet.
     waiting: VecDeque<Flight>,
     /// Turns before those, which the logs have and that are let out when these are synced.
@@ -76,6 +78,16 @@ impl Flights {
         self.landed
     }
 
+    /// The last turn that was let out: what later ones did is no fact yet.
+    pub fn out(&self) -> TurnNumber {
+        self.out
+    }
+
+    /// Whether what the logs have is all let out.
+    pub fn are_landed_out(&self) -> bool {
+        self.written.is_empty()
+    }
+
     /// Whether all are to be let out before the next turn.
     pub fn must_settle(&self) -> bool {
         self.unsettled >= UNSETTLED_TURNS
@@ -95,7 +107,7 @@ impl Flights {
     /// Gives up what is in flight: answers whom it would have been for. Turns go on to be numbered behind it.
     pub fn give_up(&mut self) -> Vec<Emit> {
         let given_up = std::mem::take(self);
-        (self.turn, self.landed) = (given_up.turn, given_up.turn);
+        (self.turn, self.landed, self.out) = (given_up.turn, given_up.turn, given_up.turn);
         let flights = given_up.written.into_iter().chain(given_up.waiting);
         flights.flat_map(|flight| flight.emits).collect()
     }
@@ -119,6 +131,7 @@ impl Flights {
     fn pop_written(&mut self, synced: TurnNumber) -> Option<Flight> {
         let flight = self.written.pop_front_if(|flight| flight.needs <= synced)?;
         self.bytes -= flight.bytes;
+        self.out = flight.turn;
         if self.is_empty() {
             self.unsettled = 0;
         }
@@ -164,6 +177,7 @@ impl Shard {
         for at in 0..self.touched.len() {
             if let Some(stream) = self.streams.get_mut(&self.touched[at]) {
                 stream.position = self.position;
+                stream.turn = number;
                 stream.unsaved = true;
                 stream.untidy = true;
                 stream.messages.stage(number);
@@ -203,6 +217,7 @@ impl Shard {
             self.say_synced(turn.now)?;
         }
         let mut emits = self.let_out(TurnNumber::MAX);
+        self.flights.out = number;
         if !emits.is_empty() {
             emits.append(&mut turn.emits);
             turn.emits = emits;
@@ -396,7 +411,7 @@ mod tests {
         }
         assert!(flights.give_up().is_empty());
         // What a stream in memory staged in the seventh goes to its log with the eighth.
-        assert_eq!((flights.turn, flights.landed), (7, 7));
+        assert_eq!((flights.turn, flights.landed, flights.out), (7, 7, 7));
         assert!(flights.is_empty() && flights.bytes == 0 && flights.unsettled == 0);
     }
 }

@@ -4,22 +4,33 @@ use crate::error::Error;
 use crate::shard::offline::contained;
 use crate::shard::{Shard, ShardHandle};
 use crate::stream::{Search, Sight, StreamState};
-use crate::types::StreamId;
+use crate::types::{Seq, StreamId};
 
 /// A shard between two turns, to read.
 pub struct Looking<'s>(&'s mut Shard);
 
 impl Looking<'_> {
     /// What a search is for in a stream, as far as that is in memory and is found among some `looks` messages and subjects, which this
-    /// lowers; the search is not gone on with after that. `None` if it is not, or the stream is offline or gone: a turn tells.
+    /// lowers; the search is not gone on with after that. `None` if it is not, or what turns in flight did to the stream may matter, or it
+    /// is offline or gone: a turn tells.
     pub fn sight(&mut self, id: StreamId, search: &mut Search, looks: &mut usize) -> Option<Sight> {
-        self.0.streams.get_mut(&id)?.sight(search, looks)
+        let flights = &self.0.flights;
+        let (out, are_landed_out) = (flights.out(), flights.are_landed_out());
+        let stream = self.0.streams.get_mut(&id)?;
+        // What of a turn in flight the log has already, the stream cannot tell apart.
+        let before = match stream.turn <= out {
+            true => Seq::MAX,
+            false if are_landed_out => stream.messages.staged_from()?,
+            false => return None,
+        };
+        stream.sight(search, before, looks)
     }
 
     /// What a stream holds that has lost nothing, and how many consumers it has. `None` if it has, or not all of that is in memory, or
-    /// the stream is offline or gone: a turn tells.
+    /// turns in flight changed it, or the stream is offline or gone: a turn tells.
     pub fn state(&mut self, id: StreamId) -> Option<(StreamState, usize)> {
-        let stream = self.0.streams.get_mut(&id)?;
+        let out = self.0.flights.out();
+        let stream = self.0.streams.get_mut(&id).filter(|stream| stream.turn <= out)?;
         if stream.messages.unknown_first().is_some() || !stream.ledger().losses().is_empty() {
             return None;
         }
@@ -52,10 +63,10 @@ impl ShardHandle {
 }
 
 impl Shard {
-    /// Whether all that was done is committed, and what is in memory is what its backends have.
+    /// Whether what is in memory is what its backends have, but for turns in flight.
     fn is_settled(&self) -> bool {
         let is_open = self.suspended.is_some() || self.generation == self.env.generation();
-        is_open && self.flights.is_empty() && self.broken.is_none() && self.discards == self.env.discards()
+        is_open && self.broken.is_none() && self.discards == self.env.discards()
     }
 
     /// Somebody who looked in left it who knows how.

@@ -75,7 +75,7 @@ pub use ttl::Life;
 pub use unread::{AtHand, Unread};
 pub use view::{LastSeqs, SubjectCounts};
 
-use self::messages::Messages;
+use self::messages::{Messages, TurnNumber};
 use crate::consumer::Consumer;
 use crate::error::Result;
 use crate::shard::emit::{Emit, Event};
@@ -142,6 +142,8 @@ pub struct Stream {
     pub(crate) touched: bool,
     /// The last journal record that concerns this stream.
     pub(crate) position: Seq,
+    /// The last turn that changed it.
+    pub(crate) turn: TurnNumber,
     /// Whether its log may have room to reclaim.
     pub(crate) untidy: bool,
     /// Whether something changed since the last checkpoint.
@@ -181,6 +183,7 @@ impl Stream {
             is_replica: false,
             touched: false,
             position: 0,
+            turn: 0,
             untidy: true,
             unsaved: true,
             not_before: NanoTime::MIN,

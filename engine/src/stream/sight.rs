@@ -2,6 +2,7 @@
 
 use crate::index::{Index, Sought};
 use crate::stream::{Message, Search, Stream, Unread};
+use crate::types::Seq;
 
 /// What was found of a message.
 #[derive(Debug)]
@@ -16,8 +17,9 @@ pub enum Sight {
 
 impl Stream {
     /// Looks for what a search is for, in memory: at some `looks` messages and subjects at most, which it lowers. `None` where that is
-    /// not enough, or the index is not in memory; then the search is to be begun anew, with [`Stream::search`].
-    pub(crate) fn sight(&mut self, search: &mut Search, looks: &mut usize) -> Option<Sight> {
+    /// not enough, or the message is not below `before`, or the index is not in memory; then the search is to be begun anew, with
+    /// [`Stream::search`].
+    pub(crate) fn sight(&mut self, search: &mut Search, before: Seq, looks: &mut usize) -> Option<Sight> {
         *looks = looks.checked_sub(1)?;
         let Index::Resident(index) = &mut self.messages.index else {
             return None;
@@ -25,6 +27,9 @@ impl Stream {
         let Some(seq) = search.seq_in(index, looks)? else {
             return Some(Sight::Nothing);
         };
+        if seq >= before {
+            return None;
+        }
         if !index.is_live(seq) {
             return search.is_alone().then_some(Sight::Nothing);
         }
@@ -36,7 +41,7 @@ impl Stream {
 }
 
 /// What a look at an index in memory comes to: the sequence, if there is one.
-pub(super) fn decided(sought: Sought) -> Option<Option<crate::types::Seq>> {
+pub(super) fn decided(sought: Sought) -> Option<Option<Seq>> {
     match sought {
         Sought::At(seq) => Some(Some(seq)),
         Sought::Nothing => Some(None),

@@ -42,6 +42,14 @@ impl Messages {
         self.tail.has_unstaged() || !self.erased.is_empty() || self.first() > self.trimmed
     }
 
+    /// The first message that the log lacks, above all if it lacks none. `None` if there are removals that it lacks: what is committed still
+    /// has those.
+    pub fn staged_from(&self) -> Option<Seq> {
+        let adds_only = |staged: &Staged| staged.erased.is_empty() && staged.trim.is_none();
+        let is_plain = self.staged.iter().all(adds_only) && self.erased.is_empty() && self.first() <= self.trimmed;
+        is_plain.then(|| self.tail.unwritten().next().map_or(Seq::MAX, |record| record.seq))
+    }
+
     /// Whether the log lacks anything of what this stream holds.
     pub fn is_dirty(&self) -> bool {
         !self.staged.is_empty() || self.has_unstaged()
