@@ -22,6 +22,9 @@ const COUNT: usize = 3;
 /// Of so many turns, in one the leader hears of nothing any more.
 const CUT_OFF: u64 = 150;
 
+/// Of so many copies of a stream, before one the replica that lacks it ends and is opened once more.
+const BROKEN_OFF: u64 = 8;
+
 /// Where a replica lives.
 struct Home {
     disk: Arc<SimulatedDisk>,
@@ -136,6 +139,9 @@ impl Replicas {
     /// The one that lacks a stream gets it.
     fn fill(&mut self) {
         let Some(number) = self.filling else { return };
+        if !self.is_calm && self.dice.one_in(BROKEN_OFF) {
+            return self.open_again(number);
+        }
         let from = self.dice.below(COUNT as u64) as usize;
         let copied = |shard: &ShardId| self.group.copy_one(number, *shard, from).expect("a copy") == Some(true);
         // Each shard gets a copy, and none is asked less for another.
@@ -224,6 +230,10 @@ impl Replicas {
             self.seen[3] += 1;
             return;
         }
+        self.open_again(number);
+    }
+
+    fn open_again(&mut self, number: usize) {
         let closes = self.dice.one_in(2);
         let home = &self.homes[number];
         if home.disk.is_told() {

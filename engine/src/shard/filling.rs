@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::shard::holes::covered_key;
+use crate::shard::holes::{covered_key, covered_of, filling_key};
 use crate::shard::load::saved;
 use crate::shard::offline::contained;
 use crate::shard::recover::is_deleted;
@@ -21,12 +21,26 @@ impl Shard {
         if !is_new || self.position > from {
             return Err(Error::invalid("only a replica that has nothing can be filled"));
         }
-        // A start finds that no record is missing.
+        // A start finds that no record is missing, and that streams are.
         let covered = Bytes::copy_from_slice(&from.to_le_bytes());
-        self.root_kv()?.put_all(&[(covered_key(self.number), Some(covered))])?;
+        let keys = [covered_key(self.number), filling_key(self.number)];
+        self.root_kv()?.put_all(&keys.map(|key| (key, Some(covered.clone()))))?;
         self.position = from;
         self.role = Role::Filling { from };
         Ok(())
+    }
+
+    /// What a start makes of a replica: one that lacked streams lacks them still.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub(super) fn found_as(&self, role: Role) -> Result<Role> {
+        let from = match role {
+            Role::Following => self.root_kv()?.get(&filling_key(self.number))?,
+            _ => None,
+        };
+        let from = from.as_deref().and_then(covered_of);
+        Ok(from.map_or(role, |from| Role::Filling { from }))
     }
 
     /// A copy of a stream is there.
@@ -70,11 +84,12 @@ impl Shard {
     /// It lacks nothing any more.
     ///
     /// # Errors
-    /// If it is not being filled.
+    /// If it is not being filled, or the catalogue cannot be written.
     pub(super) fn filled(&mut self) -> Result<()> {
         if !matches!(self.role, Role::Filling { .. }) {
             return Err(Error::invalid("a replica that is not being filled is said to be full"));
         }
+        self.root_kv()?.put_all(&[(filling_key(self.number), None)])?;
         self.role = Role::Following;
         Ok(())
     }

@@ -27,7 +27,13 @@ pub fn covered_key(shard: ShardId) -> Bytes {
     [JOURNAL_PREFIX, shard.to_string().as_bytes()].concat().into()
 }
 
-/// Reads a value of that key; `None` if it makes no sense.
+/// The key under which a shard that is a replica and lacks streams has the record behind which it is told all (8 bytes, little endian),
+/// until it lacks none: see [`Role::Filling`](crate::shard::Role::Filling).
+pub fn filling_key(shard: ShardId) -> Bytes {
+    [b"filling/", shard.to_string().as_bytes()].concat().into()
+}
+
+/// Reads a value of these keys; `None` if it makes no sense.
 pub fn covered_of(value: &[u8]) -> Option<Seq> {
     let read = value.try_into().ok().map(Seq::from_le_bytes);
     read.filter(|position| *position <= NUMBER_MAX)

@@ -121,7 +121,7 @@ impl Shard {
         }
         env.catalogue.hide_ids(number, hidden_ids(recovery));
         let mut shard = Self::empty(number, env, commit);
-        shard.role = role;
+        shard.role = shard.found_as(role)?;
         shard.load_snapshots(now)?;
         shard.tell_of_lost_journal(recovery.created, now)?;
         shard.replay_journal(now)?;
@@ -166,6 +166,8 @@ impl Shard {
     fn tell_of_lost_journal(&self, created: bool, now: NanoTime) -> Result<()> {
         let (number, last) = (self.number, self.commit.reader().extent().last);
         let covered = match self.covered()? {
+            // It has been told nothing yet.
+            Some(covered) if last == 0 && self.role == (Role::Filling { from: covered }) => return Ok(()),
             Some(covered) if covered > last || created => covered,
             Some(_) => return Ok(()),
             None if created && last == 0 && !self.env.is_reading() => return self.note_journal(),
@@ -386,8 +388,11 @@ impl Shard {
         self.position = self.position.max(self.covered()?.unwrap_or(0));
         snapshots.retain(|snapshot| snapshot.shard == self.number);
         for snapshot in snapshots {
-            // Should the journal have lost its end, what is written next must still count as newer than this.
-            self.position = self.position.max(snapshot.position);
+            // Should the journal have lost its end, what is written next must still count as newer than this; but a copy has what its replica
+            // is still to be told.
+            if !matches!(self.role, Role::Filling { .. }) {
+                self.position = self.position.max(snapshot.position);
+            }
             self.time = self.time.max(snapshot.time);
             let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
             let id = StreamId(snapshot.id);
