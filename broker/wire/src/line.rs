@@ -1,4 +1,4 @@
-//! Pieces of a control line: which verb it starts with, its arguments, its numbers.
+//! Pieces of a control line: where it ends, which verb it starts with, its arguments, its numbers.
 
 use crate::error::{ParseError, Verb};
 
@@ -14,6 +14,65 @@ impl Span {
     #[inline]
     pub fn of(self, buf: &[u8]) -> &[u8] {
         buf.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// Blanks allowed in front of the first argument beyond the longest line, so that they need not be counted one by one.
+const BLANKS_MAX: usize = 64;
+
+/// A line whose arguments are longer than they may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Looks for where control lines end, however their bytes come.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    /// Bytes of arguments that a line may have.
+    pub max: usize,
+    /// Bytes of the unfinished line that hold no LF.
+    scanned: usize,
+}
+
+impl Lines {
+    pub fn new(max: usize) -> Self {
+        Self { max, scanned: 0 }
+    }
+
+    /// Whether nothing of an unfinished line was looked at.
+    #[inline]
+    pub fn is_at_start(&self) -> bool {
+        self.scanned == 0
+    }
+
+    /// Where the arguments of the line at the start of `buf` are, behind a verb of `name_len` bytes, and where the line ends, if it
+    /// has ended. Called again with more bytes, it looks at those alone.
+    pub fn find(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, TooLong> {
+        let longest = self.max.saturating_add(name_len + BLANKS_MAX + 2);
+        let from = self.scanned.clamp(name_len, buf.len());
+        let until = buf.len().min(longest).max(from);
+        let arg_start = skip_blanks(&buf[..until], name_len);
+        match memchr::memchr(b'\n', &buf[from..until]) {
+            Some(n) => {
+                self.scanned = 0;
+                let lf = from + n;
+                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
+                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
+                    lf - 1
+                } else {
+                    lf
+                };
+                if end - arg_start > self.max {
+                    return Err(TooLong);
+                }
+                Ok(Some((Span { start: arg_start, end }, lf + 1)))
+            }
+            // One byte beyond the limit may still be the CR of the line's end.
+            None if until == longest || until - arg_start > self.max.saturating_add(1) => Err(TooLong),
+            None => {
+                self.scanned = until;
+                Ok(None)
+            }
+        }
     }
 }
 
