@@ -130,7 +130,7 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
     let mut start = None;
     for (i, &b) in arg.of(buf).iter().enumerate() {
         let at = arg.start + i;
-        if is_blank(b) || b == b'\r' {
+        if separates(b) {
             if let Some(from) = start.take() {
                 let Some(slot) = spans.get_mut(count) else {
                     return (spans, N + 1);
@@ -153,6 +153,35 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
         count += 1;
     }
     (spans, count)
+}
+
+/// What separates arguments, a stray CR too.
+fn separates(byte: u8) -> bool {
+    is_blank(byte) || byte == b'\r'
+}
+
+/// The last argument in `buf[arg]`, and what stands before it. `None`: there is none.
+pub(crate) fn last(buf: &[u8], arg: Span) -> Option<(Span, Span)> {
+    let bytes = arg.of(buf);
+    let end = bytes.iter().rposition(|&byte| !separates(byte))? + 1;
+    let start = bytes[..end]
+        .iter()
+        .rposition(|&byte| separates(byte))
+        .map_or(0, |at| at + 1);
+    let word = Span {
+        start: arg.start + start,
+        end: arg.start + end,
+    };
+    let before = Span {
+        start: arg.start,
+        end: word.start,
+    };
+    Some((word, before))
+}
+
+/// The arguments of a line, as many as there are.
+pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&byte| separates(byte)).filter(|word| !word.is_empty())
 }
 
 /// A size as nats-server reads it: one to nine decimal digits and nothing else (so it is below 10^9 and cannot overflow).
