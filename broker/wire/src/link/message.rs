@@ -7,18 +7,18 @@ use crate::line::{self, Span};
 /// A control line that announced a message. Kept between reads, so that the line is parsed once and the message is never scanned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Announced {
-    origin: Option<Span>,
-    account: Option<Span>,
-    subject: Span,
-    reply: Option<Span>,
+    pub origin: Option<Span>,
+    pub account: Option<Span>,
+    pub subject: Span,
+    pub reply: Option<Span>,
     /// All names of queues, and what is between them.
-    queues: Span,
+    pub queues: Span,
     /// Size of the header block in bytes; 0 if there is none.
-    headers: usize,
+    pub headers: usize,
     /// Size of headers and body together, without the CR LF behind them.
-    total: usize,
+    pub total: usize,
     /// Where the first byte behind the control line is.
-    body: usize,
+    pub body: usize,
 }
 
 impl Announced {

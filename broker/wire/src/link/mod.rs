@@ -43,6 +43,7 @@
 
 pub mod encode;
 mod error;
+mod glance;
 mod message;
 mod parser;
 mod place;

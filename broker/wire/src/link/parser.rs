@@ -1,5 +1,6 @@
 //! An incremental parser that works in place on the connection's read buffer.
 
+use super::glance;
 use super::message::Announced;
 use super::place::Place;
 use super::{DEFAULT_MAX_CONTROL_LINE, Dialect, LinkError, Op, Queue, Sub, Unsub, Verb};
@@ -74,6 +75,11 @@ impl Parser {
             }
             return step;
         }
+        if self.lines.is_at_start()
+            && let Some(announced) = glance::announced(buf, self.dialect, self.lines.max, self.max_payload)
+        {
+            return self.announce(announced, buf);
+        }
         let more = Ok(Step::NeedMore {
             at_least: buf.len() + 1,
         });
@@ -94,11 +100,7 @@ impl Parser {
         let op = match verb {
             Verb::LeafMsg | Verb::RouteMsg | Verb::HeaderMsg => {
                 let announced = Announced::parse(verb, self.dialect, buf, arg, next, self.max_payload)?;
-                let step = announced.finish(buf)?;
-                if matches!(step, Step::NeedMore { .. }) {
-                    self.announced = Some(announced);
-                }
-                return Ok(step);
+                return self.announce(announced, buf);
             }
             Verb::LeafSub | Verb::RouteSub => Op::Sub(self.sub(verb, buf, arg)?),
             Verb::LeafUnsub | Verb::RouteUnsub => Op::Unsub(self.unsub(verb, buf, arg)?),
@@ -116,6 +118,16 @@ impl Parser {
             Verb::Err => Op::Err { text: arg.of(buf) },
         };
         Ok(Step::Op { op, consumed: next })
+    }
+
+    /// A message was announced: it is the next operation, or waited for.
+    #[inline]
+    fn announce<'a>(&mut self, announced: Announced, buf: &'a [u8]) -> Result<Step<'a>, LinkError> {
+        let step = announced.finish(buf)?;
+        if matches!(step, Step::NeedMore { .. }) {
+            self.announced = Some(announced);
+        }
+        Ok(step)
     }
 
     fn sub<'a>(&self, verb: Verb, buf: &'a [u8], arg: Span) -> Result<Sub<'a>, LinkError> {

@@ -136,6 +136,22 @@ proptest! {
         }
     }
 
+    /// What is read at a glance, where a whole line is there, is what is read byte for byte.
+    #[test]
+    fn a_glance_does_not_err((dialect, script) in script()) {
+        let each: Vec<_> = (0..script.len()).collect();
+        prop_assert_eq!(run(small(dialect), &script, &each), run(small(dialect), &script, &[]));
+    }
+
+    #[test]
+    fn a_glance_at_random_arguments_does_not_err(verb in "(LMSG|RMSG|HMSG)", rest in "[ 0-9a+|\t\r\n]{0,24}", body in "[a\r\n]{0,12}") {
+        let script = format!("{verb} {rest}\r\n{body}\r\nPING\r\n").into_bytes();
+        let each: Vec<_> = (0..script.len()).collect();
+        for dialect in ALL {
+            prop_assert_eq!(run(small(dialect), &script, &each), run(small(dialect), &script, &[]));
+        }
+    }
+
     #[test]
     fn random_cuts_change_nothing((dialect, script) in script(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12)) {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(script.len() + 1)).collect();
