@@ -103,6 +103,12 @@ fn what_has_to_be_kept_is_bounded() {
         assert_eq!(small(dialect).next(&line(514)), Err(LinkError::ControlLine));
         assert!(matches!(small(dialect).next(&line(512)), Ok(Step::NeedMore { .. })));
     }
+    // So it is with a line that is read at a glance: 510 bytes and " 0".
+    for (bytes, is_taken) in [(510, true), (511, false)] {
+        let script = format!("LMSG {} 0\r\n\r\n", "x".repeat(bytes));
+        let found = run(small(Dialect::Leaf), script.as_bytes(), &[]);
+        assert_eq!(found.1, (!is_taken).then_some(LinkError::ControlLine), "{bytes}");
+    }
     // A message is refused by its line, before anything of it has come.
     for (dialect, line) in [
         (Dialect::Leaf, "LMSG a 101\r\n"),
