@@ -46,6 +46,7 @@ impl Lines {
 
     /// Where the arguments of the line at the start of `buf` are, behind a verb of `name_len` bytes, and where the line ends, if it
     /// has ended. Called again with more bytes, it looks at those alone.
+    #[inline]
     pub fn find(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, TooLong> {
         let longest = self.max.saturating_add(name_len + BLANKS_MAX + 2);
         let from = self.scanned.clamp(name_len, buf.len());
@@ -124,6 +125,7 @@ pub(crate) fn skip_blanks(buf: &[u8], at: usize) -> usize {
 
 /// Splits `buf[arg]` at blanks (and stray CRs, as nats-server does) into at most `N` spans.
 /// Returns how many there are; more than `N` gives `N + 1`.
+#[inline]
 pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize) {
     let mut spans = [Span::default(); N];
     let mut count = 0;
