@@ -29,8 +29,9 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_is_taken() {
-    let all: [(&str, Target); 8] = [
+    let all: [(&str, Target); 9] = [
         ("protocol", text::protocol),
+        ("link", text::link),
         ("headers", text::headers),
         ("configuration", text::configuration),
         ("subjects", text::subjects),

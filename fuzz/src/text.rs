@@ -2,6 +2,7 @@
 
 use weir_backup::lines::{Head, Line, parse_line, put_message};
 use weir_wire::headers::{self as block, HeaderBuf};
+use weir_wire::link::{self, Dialect, LinkError};
 use weir_wire::websocket::{Decoder, Inflater, Item, Origin, read_head};
 use weir_wire::{Op, Parser, Step};
 
@@ -53,6 +54,71 @@ fn operations(parser: &mut Parser, data: &[u8], piece: usize) -> (Vec<String>, b
             }
         }
     }
+}
+
+/// What servers say to each other, on links of each kind: whole and in pieces it gives the same operations, and what is written of them is
+/// read as they were.
+pub fn link(data: &[u8]) {
+    for dialect in [Dialect::Leaf, Dialect::Route, Dialect::PinnedRoute] {
+        let whole = said(dialect, data, data.len());
+        for piece in [1, 7] {
+            assert_eq!(said(dialect, data, piece), whole, "in pieces of {piece}");
+        }
+    }
+}
+
+/// The operations in `data`, of which so many bytes arrive at a time, and the error that ends them, if one does.
+fn said(dialect: Dialect, data: &[u8], piece: usize) -> (Vec<String>, Option<LinkError>) {
+    let small = || {
+        let mut parser = link::Parser::new(dialect);
+        parser.set_max_control_line(64);
+        parser.set_max_payload(256);
+        parser
+    };
+    let mut parser = small();
+    let mut found = Vec::new();
+    let (mut start, mut end) = (0, piece);
+    loop {
+        let there = &data[start..end.min(data.len())];
+        match parser.next(there) {
+            Ok(link::Step::Op { op, consumed }) => {
+                assert!(consumed > 0 && consumed <= there.len());
+                if let Some(written) = written(dialect, &op) {
+                    let again = small().next(&written).map(|step| format!("{step:?}"));
+                    let consumed = written.len();
+                    assert_eq!(again, Ok(format!("{:?}", link::Step::Op { op, consumed })));
+                }
+                found.push(format!("{op:?}"));
+                start += consumed;
+                end = end.max(start);
+            }
+            Ok(link::Step::NeedMore { at_least }) => {
+                assert!(at_least > there.len());
+                if end >= data.len() {
+                    return (found, None);
+                }
+                end += piece;
+            }
+            Err(error) => return (found, Some(error)),
+        }
+    }
+}
+
+/// An operation as it is encoded; `None` of one whose text is not looked at.
+fn written(dialect: Dialect, op: &link::Op<'_>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    match op {
+        link::Op::Sub(sub) => link::encode::sub(&mut out, dialect, sub),
+        link::Op::Unsub(unsub) => link::encode::unsub(&mut out, dialect, unsub),
+        link::Op::Msg { head, headers, payload } => link::encode::msg(&mut out, dialect, head, headers, payload),
+        link::Op::AccountSub { account } => link::encode::account_sub(&mut out, account),
+        link::Op::AccountUnsub { account } => link::encode::account_unsub(&mut out, account),
+        link::Op::Ping => link::encode::ping(&mut out),
+        link::Op::Pong => link::encode::pong(&mut out),
+        link::Op::Ok => link::encode::ok(&mut out),
+        link::Op::Info { .. } | link::Op::Connect { .. } | link::Op::Err { .. } => return None,
+    }
+    Some(out)
 }
 
 /// WebSocket: a request and what follows it, which mean the same in pieces as they do whole.

@@ -66,7 +66,7 @@ impl<'a> Published<'a> {
 }
 
 /// The arguments of a line, one after the other: eight bytes at a time are searched for where they end, and fewer are not.
-struct Args<'a> {
+pub(crate) struct Args<'a> {
     buf: &'a [u8],
     /// Where the bytes begin that were searched last.
     at: usize,
@@ -79,14 +79,20 @@ struct Args<'a> {
 impl<'a> Args<'a> {
     /// Those behind a verb, and the blank behind it, of so many bytes: less than eight.
     #[inline]
-    fn new(buf: &'a [u8], from: usize) -> Option<Self> {
+    pub fn new(buf: &'a [u8], from: usize) -> Option<Self> {
         let gaps = gaps(buf.first_chunk()?) & (u64::MAX << (8 * from));
         Some(Self { buf, at: 0, gaps, from })
     }
 
+    /// Where the next argument begins, or what stands behind the last one.
+    #[inline]
+    pub fn from(&self) -> usize {
+        self.from
+    }
+
     /// The next argument, which is not empty, and what it ends with.
     #[inline]
-    fn any(&mut self) -> Option<(Span, u8)> {
+    pub fn any(&mut self) -> Option<(Span, u8)> {
         while self.gaps == 0 {
             self.at += 8;
             self.gaps = gaps(self.buf.get(self.at..)?.first_chunk()?);

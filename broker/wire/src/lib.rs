@@ -1,4 +1,4 @@
-//! The NATS client protocol, without sockets: bytes in, operations out.
+//! The NATS protocol, without sockets: bytes in, operations out.
 //!
 //! ```
 //! use weir_wire::{Op, Parser, Step, encode};
@@ -32,6 +32,7 @@
 //! - [`encode`]: what goes out, appended to a `Vec<u8>`.
 //! - [`headers`]: the `NATS/1.0` header block, as the engine reads it too.
 //! - [`info`], [`connect`]: the two JSON greetings.
+//! - [`link`]: what servers say to each other.
 //! - [`websocket`]: what all of this is wrapped in for browsers.
 //!
 //! The crate allocates nothing per message, reads no clock, and knows nothing of subjects beyond their being bytes.
@@ -44,6 +45,7 @@ mod error;
 mod glance;
 pub mod info;
 mod line;
+pub mod link;
 pub mod parser;
 mod payload;
 pub mod proxy;

@@ -1,4 +1,4 @@
-//! Pieces of a control line: which verb it starts with, its arguments, its numbers.
+//! Pieces of a control line: where it ends, which verb it starts with, its arguments, its numbers.
 
 use crate::error::{ParseError, Verb};
 
@@ -14,6 +14,66 @@ impl Span {
     #[inline]
     pub fn of(self, buf: &[u8]) -> &[u8] {
         buf.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// Blanks allowed in front of the first argument beyond the longest line, so that they need not be counted one by one.
+const BLANKS_MAX: usize = 64;
+
+/// A line whose arguments are longer than they may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Looks for where control lines end, however their bytes come.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    /// Bytes of arguments that a line may have.
+    pub max: usize,
+    /// Bytes of the unfinished line that hold no LF.
+    scanned: usize,
+}
+
+impl Lines {
+    pub fn new(max: usize) -> Self {
+        Self { max, scanned: 0 }
+    }
+
+    /// Whether nothing of an unfinished line was looked at.
+    #[inline]
+    pub fn is_at_start(&self) -> bool {
+        self.scanned == 0
+    }
+
+    /// Where the arguments of the line at the start of `buf` are, behind a verb of `name_len` bytes, and where the line ends, if it
+    /// has ended. Called again with more bytes, it looks at those alone.
+    #[inline]
+    pub fn find(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, TooLong> {
+        let longest = self.max.saturating_add(name_len + BLANKS_MAX + 2);
+        let from = self.scanned.clamp(name_len, buf.len());
+        let until = buf.len().min(longest).max(from);
+        let arg_start = skip_blanks(&buf[..until], name_len);
+        match memchr::memchr(b'\n', &buf[from..until]) {
+            Some(n) => {
+                self.scanned = 0;
+                let lf = from + n;
+                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
+                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
+                    lf - 1
+                } else {
+                    lf
+                };
+                if end - arg_start > self.max {
+                    return Err(TooLong);
+                }
+                Ok(Some((Span { start: arg_start, end }, lf + 1)))
+            }
+            // One byte beyond the limit may still be the CR of the line's end.
+            None if until == longest || until - arg_start > self.max.saturating_add(1) => Err(TooLong),
+            None => {
+                self.scanned = until;
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -65,13 +125,14 @@ pub(crate) fn skip_blanks(buf: &[u8], at: usize) -> usize {
 
 /// Splits `buf[arg]` at blanks (and stray CRs, as nats-server does) into at most `N` spans.
 /// Returns how many there are; more than `N` gives `N + 1`.
+#[inline]
 pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize) {
     let mut spans = [Span::default(); N];
     let mut count = 0;
     let mut start = None;
     for (i, &b) in arg.of(buf).iter().enumerate() {
         let at = arg.start + i;
-        if is_blank(b) || b == b'\r' {
+        if separates(b) {
             if let Some(from) = start.take() {
                 let Some(slot) = spans.get_mut(count) else {
                     return (spans, N + 1);
@@ -94,6 +155,35 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
         count += 1;
     }
     (spans, count)
+}
+
+/// What separates arguments, a stray CR too.
+fn separates(byte: u8) -> bool {
+    is_blank(byte) || byte == b'\r'
+}
+
+/// The last argument in `buf[arg]`, and what stands before it. `None`: there is none.
+pub(crate) fn last(buf: &[u8], arg: Span) -> Option<(Span, Span)> {
+    let bytes = arg.of(buf);
+    let end = bytes.iter().rposition(|&byte| !separates(byte))? + 1;
+    let start = bytes[..end]
+        .iter()
+        .rposition(|&byte| separates(byte))
+        .map_or(0, |at| at + 1);
+    let word = Span {
+        start: arg.start + start,
+        end: arg.start + end,
+    };
+    let before = Span {
+        start: arg.start,
+        end: word.start,
+    };
+    Some((word, before))
+}
+
+/// The arguments of a line, as many as there are.
+pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&byte| separates(byte)).filter(|word| !word.is_empty())
 }
 
 /// A size as nats-server reads it: one to nine decimal digits and nothing else (so it is below 10^9 and cannot overflow).

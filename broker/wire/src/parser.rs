@@ -6,12 +6,9 @@
 
 use crate::error::{ParseError, Verb};
 use crate::glance::Published;
-use crate::line::{self, Span};
+use crate::line::{self, Lines, Span, TooLong};
 use crate::payload::Announced;
 use crate::{DEFAULT_MAX_CONTROL_LINE, DEFAULT_MAX_PAYLOAD};
-
-/// Blanks allowed in front of the first argument beyond `max_control_line`, so that they need not be counted one by one.
-const BLANKS_MAX: usize = 64;
 
 /// Largest control line a client accepts from its server: INFO carries a URL for every server of a cluster.
 const CLIENT_MAX_CONTROL_LINE: usize = 1024 * 1024;
@@ -129,10 +126,8 @@ pub enum Step<'a> {
 #[derive(Debug, Clone)]
 pub struct Parser {
     client_side: bool,
-    max_control_line: usize,
     max_payload: usize,
-    /// Bytes of the unfinished control line that hold no LF.
-    scanned: usize,
+    lines: Lines,
     announced: Option<Announced>,
 }
 
@@ -142,9 +137,8 @@ impl Parser {
     pub fn server() -> Self {
         Self {
             client_side: false,
-            max_control_line: DEFAULT_MAX_CONTROL_LINE,
             max_payload: DEFAULT_MAX_PAYLOAD,
-            scanned: 0,
+            lines: Lines::new(DEFAULT_MAX_CONTROL_LINE),
             announced: None,
         }
     }
@@ -154,15 +148,15 @@ impl Parser {
     pub fn client() -> Self {
         Self {
             client_side: true,
-            max_control_line: CLIENT_MAX_CONTROL_LINE,
             max_payload: usize::MAX,
-            ..Self::server()
+            lines: Lines::new(CLIENT_MAX_CONTROL_LINE),
+            announced: None,
         }
     }
 
     /// Sets the largest control line, in bytes without the verb; takes effect at the next line.
     pub fn set_max_control_line(&mut self, bytes: usize) {
-        self.max_control_line = bytes;
+        self.lines.max = bytes;
     }
 
     /// Sets the largest message (headers and body), in bytes; takes effect at the next line.
@@ -174,9 +168,9 @@ impl Parser {
     /// [`next`](Self::next), of which it is a part that takes little time. Whatever it does not know is for `next` to find.
     #[inline]
     pub fn glance<'a>(&self, buf: &'a [u8]) -> Option<Published<'a>> {
-        let begins = self.scanned == 0 && self.announced.is_none() && !self.client_side;
+        let begins = self.lines.is_at_start() && self.announced.is_none() && !self.client_side;
         match begins {
-            true => Published::read(buf, self.max_control_line, self.max_payload),
+            true => Published::read(buf, self.lines.max, self.max_payload),
             false => None,
         }
     }
@@ -209,42 +203,14 @@ impl Parser {
                 Some(_) => {}
             }
         }
-        let Some((arg, next)) = self.find_line(buf, name_len)? else {
+        let Some((arg, next)) = self
+            .lines
+            .find(buf, name_len)
+            .map_err(|TooLong| ParseError::ControlLine)?
+        else {
             return more;
         };
         self.parse_line(verb, buf, arg, next)
-    }
-
-    /// Where the arguments are and where the line ends, if it has ended.
-    fn find_line(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, ParseError> {
-        let longest = self.max_control_line.saturating_add(name_len + BLANKS_MAX + 2);
-        let from = self.scanned.clamp(name_len, buf.len());
-        let until = buf.len().min(longest).max(from);
-        let arg_start = line::skip_blanks(&buf[..until], name_len);
-        match memchr::memchr(b'\n', &buf[from..until]) {
-            Some(n) => {
-                self.scanned = 0;
-                let lf = from + n;
-                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
-                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
-                    lf - 1
-                } else {
-                    lf
-                };
-                if end - arg_start > self.max_control_line {
-                    return Err(ParseError::ControlLine);
-                }
-                Ok(Some((Span { start: arg_start, end }, lf + 1)))
-            }
-            // One byte beyond the limit may still be the CR of the line's end.
-            None if until == longest || until - arg_start > self.max_control_line.saturating_add(1) => {
-                Err(ParseError::ControlLine)
-            }
-            None => {
-                self.scanned = until;
-                Ok(None)
-            }
-        }
     }
 
     /// A complete control line: the operation, or a body to wait for.
