@@ -1,12 +1,12 @@
 //! One interest: a filter, and who gets what matches it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwapOption;
 use weir_subject::SubKey;
 
-use super::{Chunk, Journey, Own, ServiceBond, StreamBond, Work};
+use super::{Chunk, Journey, Own, Peer, ServiceBond, StreamBond, Work};
 use crate::link::{Claim, Link};
 use crate::permissions::Rules;
 
@@ -18,6 +18,8 @@ pub struct Subscription {
     pub subject: Box<[u8]>,
     /// The queue group: one of its members gets each message.
     pub queue: Option<Box<[u8]>>,
+    /// How many members of the group it stands for: another server's has as many as that says, and every other one is one.
+    weight: AtomicU32,
     /// What the receiving link needs to know of it.
     pub claim: Claim,
     /// Rules that deny a part of what it matches.
@@ -41,6 +43,8 @@ pub enum Target {
     },
     /// A part of this server.
     Service(Arc<dyn Service>),
+    /// Another server, which knows who receives there.
+    Peer(Arc<Peer>),
     /// A subscription of another account, which imports what this one matches.
     Shadow(Box<Shadow>),
     /// A service of another account, which this account imports.
@@ -106,10 +110,11 @@ impl Subscription {
     #[must_use]
     pub fn new(target: Target, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
         Self {
-            imports: matches!(target, Target::Link { .. }),
+            imports: matches!(target, Target::Link { .. } | Target::Peer(_)),
             target,
             subject: subject.into(),
             queue: queue.map(Into::into),
+            weight: AtomicU32::new(1),
             claim: Claim::new(sid),
             deny: ArcSwapOption::empty(),
             watched: AtomicBool::new(false),
@@ -156,11 +161,30 @@ impl Subscription {
         &self.claim.sid
     }
 
+    /// How many members of its group it stands for; 0: none that is ever chosen.
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// It stands for as many from the next message on.
+    pub(crate) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// The other server whose own subscription it is.
+    pub(crate) fn peer(&self) -> Option<&Arc<Peer>> {
+        match &self.target {
+            Target::Peer(peer) => Some(peer),
+            _ => None,
+        }
+    }
+
     /// The receiving connection, if it is one.
     #[must_use]
     pub fn link(&self) -> Option<&Arc<Link>> {
         match &self.target {
             Target::Link { link, .. } => Some(link),
+            Target::Peer(peer) => Some(&peer.link),
             Target::Shadow(shadow) => shadow.of.link(),
             Target::Service(_) | Target::Import(_) | Target::Answers => None,
         }

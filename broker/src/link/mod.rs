@@ -6,6 +6,7 @@
 mod claim;
 mod close;
 mod credential;
+mod forward;
 mod info;
 mod outbound;
 mod ping;

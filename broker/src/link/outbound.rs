@@ -98,12 +98,7 @@ impl Link {
         }
         claim.delivered.store(count, Ordering::Relaxed);
         let reply = (!message.reply.is_empty()).then_some(message.reply);
-        // A client that does not know headers gets the payload alone.
-        let headers = if self.headers.load(Ordering::Relaxed) {
-            message.headers
-        } else {
-            b""
-        };
+        let headers = self.headers_for(message);
         let size = headers.len() + message.payload.len();
         let line = (!headers.is_empty()).then_some(headers.len());
         out.buf
@@ -125,6 +120,32 @@ impl Link {
             true => Delivered::Last,
             false => Delivered::Taken,
         }
+    }
+
+    /// The headers of a message, as far as the receiver knows any: one that does not gets the payload alone.
+    pub(super) fn headers_for<'a>(&self, message: &Message<'a>) -> &'a [u8] {
+        match self.headers.load(Ordering::Relaxed) {
+            true => message.headers,
+            false => b"",
+        }
+    }
+
+    /// Appends a message of so many bytes of headers and payload. False if the connection takes no more.
+    pub(super) fn append_message(
+        self: &Arc<Self>,
+        size: usize,
+        sink: &mut Sink,
+        append: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let mut out = self.outbound.lock();
+        if out.shut {
+            return false;
+        }
+        append(&mut out.buf);
+        out.messages += 1;
+        out.bytes += size as u64;
+        self.appended(out, sink);
+        true
     }
 
     /// What the client may answer from now on; what it was asked before counts no more.

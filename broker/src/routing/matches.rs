@@ -70,10 +70,14 @@ pub(super) struct Matched {
     /// Whether the sender may publish there.
     pub permitted: bool,
     pub plain: SmallVec<[Arc<Subscription>; 1]>,
-    /// The members of all queue groups, group by group.
+    /// Other servers that have such as are in no group, one subscription of each.
+    pub peers: SmallVec<[Arc<Subscription>; 1]>,
+    /// The members of all queue groups, group by group, in each those of other servers at the end.
     pub queued: Vec<Arc<Subscription>>,
-    /// Where in `queued` each group ends.
-    ends: Vec<usize>,
+    /// Where in `queued` the members of each group that are here end, and where the group does.
+    ends: Vec<(usize, usize)>,
+    /// Whether other servers have any.
+    pub has_peers: bool,
     /// Those that take it into other accounts.
     pub crossings: Vec<Arc<Subscription>>,
 }
@@ -83,8 +87,10 @@ impl Default for Matched {
         Self {
             permitted: true,
             plain: SmallVec::new(),
+            peers: SmallVec::new(),
             queued: Vec::new(),
             ends: Vec::new(),
+            has_peers: false,
             crossings: Vec::new(),
         }
     }
@@ -341,20 +347,30 @@ impl Matched {
     /// Whether nobody listens.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.queued.is_empty() && self.crossings.is_empty()
+        !self.is_wanted() && self.crossings.is_empty()
+    }
+
+    /// Whether somebody listens who is not in another account.
+    #[inline]
+    pub fn is_wanted(&self) -> bool {
+        !self.plain.is_empty() || !self.queued.is_empty() || !self.peers.is_empty()
     }
 
     fn clear(&mut self) {
         self.plain.clear();
+        self.peers.clear();
+        self.has_peers = false;
         self.queued.clear();
         self.ends.clear();
         self.crossings.clear();
     }
 
-    /// The members of each queue group.
-    pub fn groups(&self) -> impl Iterator<Item = &[Arc<Subscription>]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
+    /// The members of each queue group: those that are here, and those of other servers. One of them is not empty.
+    pub fn groups(&self) -> impl Iterator<Item = (&[Arc<Subscription>], &[Arc<Subscription>])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, &(here, end))| (&self.queued[start..here], &self.queued[here..end]))
     }
 
     /// Asks the interest graph, and the rules of the sender and of receivers. Returns the generation of what it says, and how
@@ -364,23 +380,36 @@ impl Matched {
         let (permitted, mut looked) = rules.map_or((true, 0), |rules| rules.may_publish(subject));
         self.permitted = permitted;
         let (plain, queued, crossings) = (&mut self.plain, &mut self.queued, &mut self.crossings);
+        let (peers, has_peers) = (&mut self.peers, &mut self.has_peers);
         let (generation, decided) = account.matches(subject, |subscription| {
             let (denied, tokens) = subscription.denies(subject);
             looked = looked.max(tokens);
+            let is_peer = !denied && subscription.peer().is_some();
+            *has_peers |= is_peer;
             match &subscription.queue {
                 _ if denied => {}
                 _ if subscription.is_crossing() => crossings.push(Arc::clone(subscription)),
+                None if is_peer => peers.push(Arc::clone(subscription)),
                 None => plain.push(Arc::clone(subscription)),
                 Some(_) => queued.push(Arc::clone(subscription)),
             }
         });
         // Stable, and quick with many groups as with many members.
-        queued.sort_by(|a, b| a.queue.cmp(&b.queue));
+        queued.sort_by(|a, b| {
+            a.queue
+                .cmp(&b.queue)
+                .then_with(|| a.peer().is_some().cmp(&b.peer().is_some()))
+        });
         let mut end = 0;
         for group in queued.chunk_by(|a, b| a.queue == b.queue) {
+            let here = end + group.partition_point(|member| member.peer().is_none());
             end += group.len();
-            self.ends.push(end);
+            self.ends.push((here, end));
         }
+        // Filters of one server that overlap bring it one message.
+        let number_of = |of: &Arc<Subscription>| of.peer().map(|peer| peer.standing.number);
+        peers.sort_by_key(number_of);
+        peers.dedup_by_key(|of| number_of(of));
         (generation, decided.max(looked))
     }
 }

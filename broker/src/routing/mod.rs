@@ -7,12 +7,13 @@ mod courier;
 mod crossing;
 mod latency;
 mod matches;
+mod peers;
 mod request;
 mod traced;
 
 use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Answer, Chunk, Inbound, Journey, Own, Shadow, Subscription, Target, Work};
+use crate::interest::{Account, Answer, Chunk, Inbound, Journey, Origin, Own, Shadow, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
 use crate::permissions::Rules;
 pub use courier::Courier;
@@ -20,6 +21,7 @@ pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
 pub(crate) use matches::Place;
 use matches::{MatchCache, Matched};
+pub(crate) use peers::Groups;
 pub(crate) use request::{Reply, ask, ask_many};
 
 /// One message on its way out.
@@ -40,6 +42,10 @@ pub(crate) struct Outgoing<'a> {
     /// Whether this server may be asked for something by it. What a stream lets out, and what JetStream answers, goes where somebody wanted
     /// it who may not be allowed to ask there himself.
     pub asks: bool,
+    /// Whether another server sent it.
+    pub origin: Origin<'a>,
+    /// The queue groups that it may go to.
+    pub groups: Groups<'a>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -64,6 +70,8 @@ impl<'a> Outgoing<'a> {
             via: None,
             journey: None,
             asks: true,
+            origin: Origin::Here,
+            groups: Groups::All,
         }
     }
 }
@@ -177,16 +185,18 @@ impl Router {
     /// True if anybody listens on `to`.
     pub fn has_interest(&mut self, account: &Account, to: &[u8]) -> bool {
         let matched = self.cache.get(account, to, self.rules.as_deref());
-        !matched.plain.is_empty()
-            || !matched.queued.is_empty()
-            || Self::crossing_interest(account, &matched.crossings, to)
+        matched.is_wanted() || Self::crossing_interest(account, &matched.crossings, to)
     }
 
     /// The connection that alone listens on `to`; `None` if there are several, or a part of the server.
     pub fn sole_link(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Link>> {
         let matched = self.cache.get(account, to, self.rules.as_deref());
-        match (matched.plain.as_slice(), matched.queued.as_slice()) {
-            ([one], []) | ([], [one]) if matched.crossings.is_empty() => one.link(),
+        match (
+            matched.plain.as_slice(),
+            matched.peers.as_slice(),
+            matched.queued.as_slice(),
+        ) {
+            ([one], [], []) | ([], [one], []) | ([], [], [one]) if matched.crossings.is_empty() => one.link(),
             _ => None,
         }
     }
@@ -249,13 +259,29 @@ fn give_all(
     for subscription in &matched.plain {
         taken += usize::from(give(account, subscription, to, outgoing, sink, work));
     }
-    for group in matched.groups() {
-        let start = random.below(group.len());
-        let (before, from) = group.split_at(start);
-        let mut members = from.iter().chain(before);
-        taken += usize::from(members.any(|member| give(account, member, to, outgoing, sink, work)));
+    if matched.has_peers || !matches!(outgoing.groups, Groups::All) {
+        return taken + peers::give_rest(account, matched, to, outgoing, sink, random, work);
+    }
+    for (group, _) in matched.groups() {
+        taken += usize::from(give_one_of(account, group, to, outgoing, sink, random, work));
     }
     taken
+}
+
+/// Gives a message to one of several, whichever takes it. False if none does.
+#[inline]
+fn give_one_of(
+    account: &Account,
+    group: &[Arc<Subscription>],
+    to: &[u8],
+    outgoing: &Outgoing<'_>,
+    sink: &mut Sink,
+    random: &mut XorShift,
+    work: &mut Work,
+) -> bool {
+    let (before, from) = group.split_at(random.below(group.len()));
+    let mut members = from.iter().chain(before);
+    members.any(|member| give(account, member, to, outgoing, sink, work))
 }
 
 /// Gives a message to one receiver. False if it cannot or must not take it.
@@ -305,6 +331,7 @@ fn give(
             true
         }
         Target::Shadow(shadow) => give_shadow(shadow, to, outgoing, sink, work),
+        Target::Peer(peer) => peers::give_alone(peer, subscription, to, outgoing, sink),
         // Those are no part of what is given within an account.
         Target::Import(_) | Target::Answers => false,
     }
@@ -360,7 +387,7 @@ impl XorShift {
         self.0
     }
 
-    /// A number below `n`, which is not 0.
+    /// A number below `n`; 0 if that is 0.
     fn below(&mut self, n: usize) -> usize {
         self.any();
         // The upper half of the product: no division. Queue groups have far fewer than 2^32 members.

@@ -41,6 +41,8 @@ const MESSAGE: Outgoing<'_> = Outgoing {
     via: None,
     journey: None,
     asks: true,
+    origin: Origin::Here,
+    groups: Groups::All,
 };
 
 fn join(account: &Account, queue: Option<&str>) -> Arc<Counter> {

@@ -56,6 +56,7 @@ pub(super) fn give(
             service.message(&inbound, work);
             true
         }
+        Target::Peer(_) => journey.only || super::give(account, subscription, to, &untraced, sink, work),
         Target::Shadow(shadow) => give_shadow(journey, (subscription, shadow), to, outgoing, sink, work),
         // Those are no part of what is given within an account.
         Target::Import(_) | Target::Answers => false,

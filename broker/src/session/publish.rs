@@ -9,9 +9,9 @@ use weir_wire::{encode, headers};
 use super::Session;
 use super::conversation::Conversation;
 use super::quote::quoted;
-use crate::interest::{Chunk, Subscription, is_wished};
+use crate::interest::{Chunk, Origin, Subscription, is_wished};
 use crate::link::Message;
-use crate::routing::{Outgoing, Place};
+use crate::routing::{Groups, Outgoing, Place};
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.
 const RESERVED_REPLIES: [&[u8]; 3] = [b"$JS.ACK.", b"_R_.", b"_GR_."];
@@ -110,6 +110,8 @@ impl Conversation {
             via: None,
             journey: self.journey.as_ref(),
             asks: true,
+            origin: Origin::Here,
+            groups: Groups::All,
         };
         // Of a careful message it was asked before whether it may.
         let may = careful || self.router.is_permitted(place) || session.link.may_answer(message.subject);
