@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use weir_subject::Sublist;
 
 use super::answers::Answers;
+use super::feed::Feed;
 use super::watch::Watches;
 use super::{ANSWERS, Bonds, Service, Shadow, StreamBond, Subscription, Target, Wake, WatchKey};
 use crate::error::{Error, Result};
@@ -24,7 +25,9 @@ pub struct Account {
     pub name: Box<str>,
     /// Its place among all accounts: what is remembered of subjects is remembered for this number.
     pub number: usize,
-    sublist: RwLock<Sublist<Arc<Subscription>>>,
+    pub(super) sublist: RwLock<Sublist<Arc<Subscription>>>,
+    /// Other servers, and what they are told.
+    pub(super) feed: Feed,
     /// Copy of the sublist's generation, readable without its lock: what cached matches are checked against.
     generation: AtomicU64,
     removed: AtomicU64,
@@ -102,6 +105,7 @@ impl Account {
             name: name.into(),
             number,
             sublist: RwLock::new(Sublist::new()),
+            feed: Feed::default(),
             generation: AtomicU64::new(0),
             removed: AtomicU64::new(0),
             watches: Watches::default(),
@@ -185,7 +189,11 @@ impl Account {
         // Whoever makes a subscription inserts it, and does so once.
         let _ = subscription.key.set(key);
         self.generation.store(sublist.generation(), Ordering::Release);
+        let change = self.feed.change().filter(|_| !subscription.quiet);
         drop(sublist);
+        if let Some(change) = change {
+            change.tell(subscription, 0, subscription.weight());
+        }
         self.watches.changed(&subscription.subject);
         Ok(())
     }
@@ -250,7 +258,11 @@ impl Account {
             sublist.remove(key);
             self.generation.store(sublist.generation(), Ordering::Release);
             self.removed.fetch_add(1, Ordering::Relaxed);
+            let change = self.feed.change().filter(|_| !subscription.quiet);
             drop(sublist);
+            if let Some(change) = change {
+                change.tell(subscription, subscription.weight(), 0);
+            }
             self.watches.changed(&subscription.subject);
         }
         was_in

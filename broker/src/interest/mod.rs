@@ -4,6 +4,9 @@ mod account;
 mod accounts;
 mod answers;
 mod bonds;
+#[cfg(test)]
+pub(crate) mod far;
+mod feed;
 mod journey;
 mod keep;
 mod origin;

@@ -28,6 +28,8 @@ pub struct Subscription {
     watched: AtomicBool,
     /// Whether it hears also what its account imports.
     pub(super) imports: bool,
+    /// Whether other servers are not told of it: what it is for is not to be asked from there.
+    pub(super) quiet: bool,
     /// Its place in the account's interest graph.
     pub(super) key: OnceLock<SubKey>,
 }
@@ -118,6 +120,7 @@ impl Subscription {
             claim: Claim::new(sid),
             deny: ArcSwapOption::empty(),
             watched: AtomicBool::new(false),
+            quiet: false,
             key: OnceLock::new(),
         }
     }
@@ -166,9 +169,15 @@ impl Subscription {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// It stands for as many from the next message on.
-    pub(crate) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Ordering::Relaxed);
+    /// It stands for as many from the next message on; answers how many it stood for.
+    pub(crate) fn set_weight(&self, weight: u32) -> u32 {
+        self.weight.swap(weight, Ordering::Relaxed)
+    }
+
+    /// Other servers are not told of it.
+    #[must_use]
+    pub(crate) fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
     }
 
     /// The other server whose own subscription it is.

@@ -177,6 +177,14 @@ impl Link {
         }
     }
 
+    /// The same of what may turn out to be nothing: `append` answers whether it was something.
+    pub(crate) fn enqueue_some(self: &Arc<Self>, sink: &mut Sink, append: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let mut out = self.outbound.lock();
+        if !out.shut && append(&mut out.buf) {
+            self.appended(out, sink);
+        }
+    }
+
     /// The same, written at once.
     pub(crate) fn send(self: &Arc<Self>, append: impl FnOnce(&mut Vec<u8>)) {
         let mut sink = Sink::default();

@@ -1,14 +1,12 @@
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use super::*;
 use crate::conf::Options;
 use crate::context::Context;
+use crate::interest::far::Far;
 use crate::interest::{Inbound, Origin, Service, Side, Standing};
-use crate::link::{Arrival, Link, Message};
+use crate::link::Message;
 use crate::routing::Router;
 
 #[derive(Default)]
@@ -17,23 +15,6 @@ struct Counter(AtomicUsize);
 impl Service for Counter {
     fn message(&self, _: &Inbound<'_>, _: &mut Work) {
         self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Another server, and what it reads.
-struct Far {
-    peer: Arc<Peer>,
-    socket: TcpStream,
-}
-
-impl Far {
-    /// The lines of what was written to it, each with what follows it up to the next.
-    fn read(&mut self) -> Vec<String> {
-        let mut bytes = vec![0; 1 << 16];
-        self.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let len = self.socket.read(&mut bytes).unwrap_or(0);
-        let text = String::from_utf8(bytes[..len].to_vec()).unwrap();
-        text.split_terminator("\r\n").map(str::to_owned).collect()
     }
 }
 
@@ -54,30 +35,19 @@ impl Bench {
         }
     }
 
-    /// A server at the other end of a link.
     fn far(&self, number: u64, side: Side, cluster: &str) -> Far {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_nonblocking(true).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        let near = tokio::net::TcpStream::from_std(near).unwrap();
-        let home = self.context.homes.quietest().unwrap().clone();
-        let (link, _) = Link::new(&self.context, home, number, Arrival::Plain(near), address, "A");
         let standing = Standing {
             number,
             side,
             cluster: cluster.into(),
             isolated: false,
         };
-        let peer = Arc::new(Peer { link, standing });
-        Far { peer, socket }
+        Far::new(&self.context, standing)
     }
 
     fn wants(&self, far: &Far, filter: &str, queue: Option<(&str, u32)>) -> Arc<Subscription> {
-        let name = queue.map(|(name, _)| name.as_bytes());
-        let subscription = Subscription::new(Target::Peer(far.peer.clone()), filter.as_bytes(), name, b"");
+        let subscription = far.wanting(filter, queue.map(|(name, _)| name));
         subscription.set_weight(queue.map_or(1, |(_, weight)| weight));
-        let subscription = Arc::new(subscription);
         self.account.insert(subscription.clone()).unwrap();
         subscription
     }
