@@ -1,12 +1,11 @@
 //! Another server for tests: what it is sent can be read.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use super::{Peer, Standing, Subscription, Target};
-use crate::context::Context;
-use crate::link::{Arrival, Link};
+use crate::link::pair::pair;
 
 /// Another server, and what it reads.
 pub(crate) struct Far {
@@ -16,15 +15,8 @@ pub(crate) struct Far {
 
 impl Far {
     /// One at the other end of a new link; within a runtime.
-    pub fn new(context: &Arc<Context>, standing: Standing) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_nonblocking(true).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let near = tokio::net::TcpStream::from_std(near).unwrap();
-        let home = context.homes.quietest().unwrap().clone();
-        let (link, _) = Link::new(context, home, standing.number, Arrival::Plain(near), address, "A");
+    pub fn new(standing: Standing) -> Self {
+        let (link, socket) = pair(standing.number);
         let peer = Arc::new(Peer { link, standing });
         Self { peer, socket }
     }

@@ -25,7 +25,9 @@ pub use bonds::{Binder, Bonds, Export, ServiceBond, StreamBond};
 pub use journey::{Asked, Encoding, Event, Journey, Narrator, Told};
 pub(crate) use journey::{DEST, DISABLED, Missed, Visit, Wish, is_wished};
 pub(crate) use keep::{Blocks, Chunk, is_most};
-pub(crate) use origin::{Origin, Side, Standing, What, may_cross};
+#[cfg(test)]
+pub(crate) use origin::Side;
+pub(crate) use origin::{Origin, Standing, What, may_cross};
 pub(crate) use own::NotAdded;
 pub use own::Own;
 pub use peer::Peer;

@@ -9,6 +9,8 @@ mod credential;
 mod forward;
 mod info;
 mod outbound;
+#[cfg(test)]
+pub(crate) mod pair;
 mod ping;
 mod room;
 mod sink;

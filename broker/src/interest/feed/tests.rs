@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::conf::Options;
-use crate::context::Context;
 use crate::interest::far::Far;
 use crate::interest::{Inbound, Origin, Service, Side, Standing, Target, What, Work, may_cross};
 
@@ -58,7 +56,6 @@ impl Known {
 
 #[tokio::test]
 async fn one_that_comes_is_told_all_and_then_each_change() {
-    let context = Context::new(Options::default()).unwrap();
     let account = Account::new("A", 0);
     let [first, second, member] = [("a.>", None), ("a.>", None), ("w", Some("q"))].map(|(filter, queue)| {
         let subscription = Arc::new(local(filter, queue));
@@ -68,7 +65,7 @@ async fn one_that_comes_is_told_all_and_then_each_change() {
     account
         .insert(Arc::new(local("$JS.API.STREAM.NAMES", None).quiet()))
         .unwrap();
-    let mut far = Far::new(&context, standing(1, Side::Leaf, "", false));
+    let mut far = Far::new(standing(1, Side::Leaf, "", false));
     account.join(&far.peer);
     let mut told = far.read();
     told.sort();
@@ -104,7 +101,6 @@ fn below(state: &mut u64, n: usize) -> usize {
 /// Whatever comes and goes, here and there: what each server knows is what there is for it.
 #[tokio::test]
 async fn what_others_know_is_what_there_is() {
-    let context = Context::new(Options::default()).unwrap();
     let filters = ["a", "a.*", ">", "$LDS.x", "b.c"];
     for seed in 0..40 {
         let mut dice = seed;
@@ -119,7 +115,7 @@ async fn what_others_know_is_what_there_is() {
                     number += 1;
                     let side = [Side::Leaf, Side::Hub][below(&mut dice, 2)];
                     let cluster = ["", "C", "D"][below(&mut dice, 3)];
-                    let far = Far::new(&context, standing(number, side, cluster, below(&mut dice, 4) == 0));
+                    let far = Far::new(standing(number, side, cluster, below(&mut dice, 4) == 0));
                     account.join(&far.peer);
                     fars.push((far, Known::default()));
                 }
@@ -199,7 +195,6 @@ async fn what_others_know_is_what_there_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_while_much_changes_misses_nothing() {
     const ROUNDS: usize = 300;
-    let context = Context::new(Options::default()).unwrap();
     let account = Account::new("A", 0);
     let mut fars = Vec::new();
     std::thread::scope(|scope| {
@@ -217,13 +212,13 @@ async fn who_comes_while_much_changes_misses_nothing() {
             });
         }
         for number in 1..=5 {
-            let far = Far::new(&context, standing(number, Side::Leaf, "", false));
+            let far = Far::new(standing(number, Side::Leaf, "", false));
             account.join(&far.peer);
             fars.push(far);
             std::thread::yield_now();
         }
     });
-    let mut whole = Far::new(&context, standing(9, Side::Leaf, "", false));
+    let mut whole = Far::new(standing(9, Side::Leaf, "", false));
     account.join(&whole.peer);
     let mut truth = Known::default();
     truth.read(&mut whole);

@@ -2,8 +2,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::conf::Options;
-use crate::context::Context;
 use crate::interest::far::Far;
 use crate::interest::{Inbound, Origin, Service, Side, Standing};
 use crate::link::Message;
@@ -19,7 +17,6 @@ impl Service for Counter {
 }
 
 struct Bench {
-    context: Arc<Context>,
     account: Arc<Account>,
     router: Router,
     work: Work,
@@ -28,7 +25,6 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            context: Context::new(Options::default()).unwrap(),
             account: Account::new("A", 0),
             router: Router::default(),
             work: Work::default(),
@@ -42,7 +38,7 @@ impl Bench {
             cluster: cluster.into(),
             isolated: false,
         };
-        Far::new(&self.context, standing)
+        Far::new(standing)
     }
 
     fn wants(&self, far: &Far, filter: &str, queue: Option<(&str, u32)>) -> Arc<Subscription> {
