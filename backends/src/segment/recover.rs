@@ -395,6 +395,7 @@ fn finish(state: &mut State) -> Result<()> {
         s.low = s.low.max(floor);
         s.low <= s.high
     });
+    state.voids = state.voids.split_off(&floor);
     let mut extent = Extent {
         last: state.extent.last,
         ..Extent::default()
