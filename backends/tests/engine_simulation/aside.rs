@@ -504,6 +504,50 @@ fn the_last_that_was_answered_is_lost_and_not_given_up() {
     }
 }
 
+/// A file in the middle of a log ends too soon, of a stream that no checkpoint had yet: that was counted as lost, and health was good.
+#[test]
+fn what_a_log_lost_in_the_middle_is_told_before_the_first_checkpoint_too() {
+    let shape = Shape {
+        checkpoint_bytes: 1 << 20,
+        segment_bytes: 8 << 10,
+        aside: AsideSizes { body: 1_000, synced: 0 },
+        ..SMALL
+    };
+    let mut world = World::new(1, shape);
+    world.open().expect("the store opens");
+    let config = StreamConfig {
+        metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+        ..StreamConfig::default()
+    };
+    create_as(&world, config);
+    for number in 1..12 {
+        put(&world, number, BODIES[0]);
+        world.settle(&mut Random(1));
+        assert!(is_stored(&mut world, number));
+    }
+    world.kill();
+    let folder = Path::new("/store/logs").join(STREAM.log().to_string());
+    let mut segments = world.disk.files(&folder);
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    segments.sort();
+    assert!(segments.len() > 3, "{segments:?}");
+    world.disk.cut(&segments[1], 1 << 10).expect("the log is cut");
+    for round in 0..3 {
+        world.open().expect("the store opens");
+        let seen = look(&mut world);
+        assert_eq!(seen.messages.len() as u64 + seen.lost, 11 + round);
+        assert!(seen.lost > 0);
+        let findings = world.store().store().catalogue().findings();
+        assert!(
+            matches!(&findings[..], [one] if one.text.contains("lacks messages that it had")),
+            "round {round}: {findings:?}"
+        );
+        put(&world, 100 + round as u8, BODIES[0]);
+        world.settle(&mut Random(1));
+        world.kill();
+    }
+}
+
 fn put_and_restart_with_losses(world: &mut World) -> (u8, usize) {
     put(world, 5, BODIES[0]);
     world.settle(&mut Random(1));
