@@ -7,11 +7,12 @@ use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::shard::Input;
 use weir_engine::store::AsideSizes;
+use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId};
+use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId, StreamId};
 
 use crate::named::{SMALL, STREAM, create_as, restart};
-use crate::support::Random;
+use crate::support::{ACCOUNT, Random};
 use crate::world::{Look, Said, Shape, World};
 
 /// Bytes of a body that is in the log alone, and of one that is not.
@@ -359,6 +360,69 @@ fn what_is_opened_anew_is_looked_at_as_well() {
         }
     }
     assert!(was_offline > 0, "no start was without the stream");
+}
+
+/// Another stream beside the one of these tests.
+const OTHER: StreamId = StreamId(301);
+
+fn create_other(world: &World) {
+    let config = StreamConfig {
+        name: "T".into(),
+        subjects: vec!["t.>".into()],
+        metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+        ..StreamConfig::default()
+    };
+    let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
+    world.ask(ShardId(0), 1, move |shard| {
+        shard.create_stream(OTHER, &ACCOUNT.into(), config, settings)
+    });
+}
+
+/// Publishes to it.
+fn put_other(world: &World, len: usize) {
+    let input = Input::Publish {
+        stream: OTHER,
+        subject: "t.key".into(),
+        headers_len: 0,
+        body: vec![3; len].into(),
+        ticket: world.ticket(3),
+    };
+    world.submit(ShardId(0), input);
+}
+
+/// A stream that has gone offline has bodies that only its log has, and that is not synced: somebody waits for another stream to be on disk,
+/// and the shard goes on meanwhile.
+#[test]
+fn what_a_stream_left_that_went_offline_is_synced_beside_the_shard() {
+    let mut was_offline = 0;
+    for failing in 1..20 {
+        let mut world = keeping(failing, true, "os");
+        create_other(&world);
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        world.settle(&mut Random(failing));
+        world.disk.fail_at(failing, Failure::Io, false);
+        put(&world, 2, BODIES[0]);
+        world.turn(ShardId(0));
+        if world.store().store().catalogue().offline() == 0 {
+            continue;
+        }
+        world.disk.fail_at(0, Failure::Io, false);
+        was_offline += 1;
+        world.said();
+        put_other(&world, BODIES[0]);
+        world.turn(ShardId(0));
+        let mut steps = 0;
+        while !is_stored(&mut world, 3) {
+            assert!(steps < 20, "call {failing} failed");
+            world.store().step_errand(0);
+            steps += 1;
+            world.turn(ShardId(0));
+        }
+        // The journal, and then the logs.
+        assert!(steps > 1, "call {failing} failed: {steps}");
+    }
+    assert!(was_offline > 0, "no call took the stream offline");
 }
 
 /// Stores one more value, which must be answered; the process is killed, and this is the value then.

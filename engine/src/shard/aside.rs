@@ -204,17 +204,23 @@ impl Shard {
     /// # Errors
     /// If a sync failed.
     pub(super) fn begin_to_sync_asides(&mut self, turn: TurnNumber, handle: &ShardHandle) -> Result<bool> {
-        let mut logs = Vec::new();
+        let mut logs: Vec<SyncBeside> = Vec::new();
+        let mut is_closed = false;
         for id in self.asides.unsynced.keys() {
             let stream = self.streams.get(id);
             match stream.and_then(|stream| stream.messages.sync_beside()) {
                 Some(sync) => logs.push(sync),
-                None if stream.is_some() || self.offline.contains(*id) => {
+                None if stream.is_some() => {
                     self.sync_asides()?;
                     return Ok(false);
                 }
-                None => {}
+                None => is_closed |= self.offline.contains(*id),
             }
+        }
+        if is_closed {
+            // The backend knows what was not synced of a log that is closed.
+            let backend = self.env.backend(BackendKind::Segment)?.clone();
+            logs.push(Arc::new(move || backend.sync()));
         }
         if logs.is_empty() {
             self.asides.unsynced.clear();
