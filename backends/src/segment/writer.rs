@@ -15,7 +15,7 @@ use weir_engine::{
 
 use super::backend::Core;
 use super::compact::Rewriting;
-use super::format::{EraseRun, Encoder, FLAG_PREALLOCATED, batch_bound, encode_runs};
+use super::format::{Encoder, EraseRun, FLAG_PREALLOCATED, batch_bound, encode_runs};
 use super::reader::SegmentReader;
 use super::recover::{Recovered, TailInfo};
 use super::rewrite::sync_log;

@@ -5,6 +5,7 @@ use std::path::Path;
 use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
+use weir_engine::consumer::ConsumerConfig;
 use weir_engine::shard::Input;
 use weir_engine::store::AsideSizes;
 use weir_engine::stream::settings::{Defaults, Settings};
@@ -388,6 +389,87 @@ fn put_other(world: &World, len: usize) {
         ticket: world.ticket(3),
     };
     world.submit(ShardId(0), input);
+}
+
+/// The journal has no room for what says that a turn does not count, when its stream is opened anew: the whole shard was opened anew each
+/// second.
+#[test]
+fn what_does_not_count_and_finds_no_room_in_the_journal_keeps_its_stream_alone_offline() {
+    let mut waited = 0;
+    for at in (1..MANY).step_by(3) {
+        let ended = || {
+            let shape = Shape {
+                checkpoint_bytes: 1 << 20,
+                aside: AsideSizes { body: 1_000, synced: 0 },
+                ..SMALL
+            };
+            let mut world = World::new(at, shape);
+            world.open().expect("the store opens");
+            let config = StreamConfig {
+                metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+                ..StreamConfig::default()
+            };
+            create_as(&world, config);
+            create_other(&world);
+            (0..900).for_each(|_| put_other(&world, 1));
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            world.disk.end_at(at);
+            put(&world, 2, BODIES[0]);
+            world.turn(ShardId(0));
+            let is_whole = !world.disk.is_halted();
+            world.kill();
+            (world, is_whole)
+        };
+        if ended().1 {
+            break;
+        }
+        let is_offline = |world: &World| world.store().store().catalogue().offline() > 0;
+        let offline = (1..4 * MANY).find_map(|failing| {
+            let (mut world, _) = ended();
+            world.disk.fail_at(failing, Failure::Io, false);
+            let is_alone = world.open().is_ok() && is_offline(&world) && !world.store().is_broken(ShardId(0));
+            is_alone.then_some(world)
+        });
+        let Some(mut world) = offline else { continue };
+        world.disk.fail_at(0, Failure::Io, false);
+        world.disk.limit(Some(world.disk.used()));
+        // All that goes on while the disk is full, until that has no room either.
+        let before = world.store().openings(ShardId(0));
+        for number in 0..40 {
+            let config = ConsumerConfig {
+                durable_name: format!("c{number}"),
+                name: format!("c{number}"),
+                description: "d".repeat(300),
+                ..ConsumerConfig::default()
+            };
+            world.ask(ShardId(0), 5, move |shard| shard.create_consumer(OTHER, config));
+            world.turn(ShardId(0));
+        }
+        for seq in 1..900 {
+            world.ask(ShardId(0), seq, move |shard| shard.delete_message(OTHER, seq, false));
+            world.turn(ShardId(0));
+            if world.store().openings(ShardId(0)) > before {
+                break;
+            }
+        }
+        let before = world.store().openings(ShardId(0));
+        for _ in 0..30 {
+            world.pass(SECOND);
+            for _ in 0..4 {
+                world.turn(ShardId(0));
+                (0..world.store().errands()).for_each(|_| world.store().step_errand(0));
+            }
+        }
+        let opened = world.store().openings(ShardId(0)) - before;
+        assert_eq!(opened, 0, "the process ends at call {at}");
+        waited += usize::from(is_offline(&world));
+        world.disk.limit(None);
+        world.pass(60 * SECOND);
+        world.settle(&mut Random(at));
+        assert!(!is_offline(&world), "there is room");
+    }
+    assert!(waited > 0, "no stream waited for room in the journal");
 }
 
 /// A stream that has gone offline has bodies that only its log has, and that is not synced: somebody waits for another stream to be on disk,
