@@ -115,6 +115,11 @@ impl SteppedStore {
         self.runners.get(&shard).is_some_and(Runner::is_broken)
     }
 
+    /// How often the storage of a shard was opened anew, or tried to be.
+    pub fn openings(&self, shard: ShardId) -> u64 {
+        self.runners.get(&shard).map_or(0, Runner::openings)
+    }
+
     /// Whether a shard has something to do that it begins by itself, without time passing.
     pub fn is_busy(&self, shard: ShardId) -> bool {
         self.runners.get(&shard).is_some_and(Runner::is_busy)

@@ -242,9 +242,8 @@ impl<'a> Opening<'a> {
             lost_end(&mut self.state, before, source, batches, &mut self.report);
         }
         self.census.next(before, source, &mut self.state);
-        if source.identity.generation == 0 && first_batch <= self.number.min(self.mark) {
-            // Made for a batch that then found room in the one before, and is durable there: what its header says of those is
-            // old. (One that a power failure brought back, whose removal was not synced yet, takes back what was not either.)
+        if source.identity.generation == 0 && first_batch <= self.number {
+            // Made for a batch that then found room in the one before, and is there: what its header says of those is old.
             return Ok(());
         }
         self.number = self.number.max(first_batch.saturating_sub(1));
@@ -369,7 +368,7 @@ impl<'a> Opening<'a> {
         }
         if let Some(until) = beyond
             && !unreadable
-            && (newest || bounds.torn || stale)
+            && (newest || bounds.torn || stale || bounds.last_batch >= self.mark)
         {
             self.report.torn_bytes += until - bounds.end;
             if writable {
@@ -395,6 +394,7 @@ fn finish(state: &mut State) -> Result<()> {
         s.low = s.low.max(floor);
         s.low <= s.high
     });
+    state.voids = state.voids.split_off(&floor);
     let mut extent = Extent {
         last: state.extent.last,
         ..Extent::default()

@@ -1,6 +1,6 @@
 //! What a log holds now: shared by its writer and its readers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq, Want};
 
-use super::format::EraseRun;
+use super::format::{EraseRun, Kind as FrameKind};
 use super::handle::no_more_files;
 use super::rows::Segment;
 
@@ -54,8 +54,9 @@ pub struct State {
     pub suspects: Vec<Suspect>,
     /// While the log is opened: ranges of sequences, by the lowest of each, that may have lain in files which are not there.
     pub absent: BTreeMap<Seq, Seq>,
-    /// While the log is opened: records that were overwritten, of whose erasure nothing was found yet.
-    pub voids: BTreeSet<Seq>,
+    /// Records that were overwritten, of whose erasure nothing was found, and the bytes of each: it is lost. They count as removed, and the
+    /// next writes erase them once more, for not every opening looks at what is in the place of a record.
+    pub voids: BTreeMap<Seq, u64>,
     /// Found when it was read: the bytes of each and its head, as far as they can be told.
     pub damaged: BTreeMap<Seq, (u64, Option<Bytes>)>,
     /// Found erased when the log was opened, and to be overwritten as well: a crash may have come between the two.
@@ -94,11 +95,62 @@ impl State {
         Ok(self.extent.last + 1)
     }
 
+    /// A row is that of a record which was overwritten; answers whether it did not count as removed.
+    fn kill_void(&mut self, seq: Seq, seg: &Segment, slot: u32, bytes: u64) -> bool {
+        let killed = seg.rows.write().kill(slot, bytes);
+        if killed {
+            self.extent.count -= 1;
+            self.extent.bytes = self.extent.bytes.saturating_sub(bytes);
+            self.voids.insert(seq, bytes);
+        }
+        killed
+    }
+
+    /// Looks for records that were overwritten where no opening does, in segments that are known by their footers, until so many are left.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn find_voids(&mut self, left: u64) -> io::Result<()> {
+        let sealed: Vec<SegRef> = self.segs.iter().filter(|s| s.seg.footer.is_some()).cloned().collect();
+        let mut live = Vec::new();
+        for s in sealed {
+            live.clear();
+            s.seg.live((s.first, s.last), &mut live)?;
+            for seq in live.iter().flat_map(|&(first, last)| first..=last) {
+                if self.extent.count <= left {
+                    break;
+                }
+                let Some((slot, at)) = s.seg.find(seq)? else { continue };
+                let (_, frame) = s.seg.frame(at)?;
+                if let Some(void) = frame.filter(|frame| frame.kind == FrameKind::Void && frame.seq == seq) {
+                    self.kill_void(seq, &s.seg, slot, void.size());
+                }
+            }
+        }
+        self.extent.first = self.find_first()?;
+        Ok(())
+    }
+
+    /// The first records of [`voids`](Self::voids), as they are erased once more.
+    pub fn erase_voids(&self, max: usize) -> Vec<EraseRun> {
+        let first = self.voids.iter().take(max);
+        first
+            .map(|(&first, &bytes)| EraseRun { first, count: 1, bytes })
+            .collect()
+    }
+
+    /// What [`erase_voids`](Self::erase_voids) answered was written.
+    pub fn erased_voids(&mut self, voids: &[EraseRun]) {
+        for void in voids {
+            self.voids.remove(&void.first);
+        }
+    }
+
     /// These were erased, and so they are not lost.
     pub fn not_lost(&mut self, first: Seq, count: u64) {
         let end = first.saturating_add(count);
         self.not_absent(first, end);
-        while let Some(&void) = self.voids.range(first..end).next() {
+        while let Some((&void, _)) = self.voids.range(first..end).next() {
             self.voids.remove(&void);
         }
         if !self.suspects.iter().any(|s| s.low < end && first <= s.high) {
@@ -194,10 +246,7 @@ impl Shared {
         let Some((slot, _)) = seg.find(seq)? else { return Ok(()) };
         let was_first = {
             let mut state = self.state.write();
-            if seg.rows.write().kill(slot, bytes) {
-                state.extent.count -= 1;
-                state.extent.bytes = state.extent.bytes.saturating_sub(bytes);
-            }
+            state.kill_void(seq, seg, slot, bytes);
             state.extent.first == seq
         };
         if was_first {

@@ -15,7 +15,7 @@ use weir_engine::{
 
 use super::backend::Core;
 use super::compact::Rewriting;
-use super::format::{Encoder, FLAG_PREALLOCATED, batch_bound};
+use super::format::{Encoder, EraseRun, FLAG_PREALLOCATED, batch_bound, encode_runs};
 use super::reader::SegmentReader;
 use super::recover::{Recovered, TailInfo};
 use super::rewrite::sync_log;
@@ -37,6 +37,9 @@ use reclaim::Doomed;
 #[cfg(test)]
 pub(super) use reclaim::WALKS;
 
+/// Records that were overwritten, and whose erasure is lost, that one write erases once more: few, for what makes room must find some.
+const VOIDS_ERASED: usize = 64;
+
 /// The segment that is being written.
 pub(super) struct Tail {
     pub(super) seg: Arc<Segment>,
@@ -45,6 +48,16 @@ pub(super) struct Tail {
     /// Up to here the file has room on the disk, as far as is known.
     reserved: u64,
     info: TailInfo,
+}
+
+impl Tail {
+    /// These erasures were written, in ascending order.
+    fn has_erased(&mut self, runs: &[EraseRun]) {
+        if let Some(lowest) = runs.first() {
+            encode_runs(runs, &mut self.info.tombs);
+            self.seg.tomb_low.fetch_min(lowest.first, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The only writer of one log.
@@ -189,28 +202,40 @@ impl SegmentLog {
         self.poisoning(result)
     }
 
-    /// An empty batch that does nothing but say how far the log is durable.
+    /// An empty batch that does nothing but say how far the log is durable, and erase once more what was overwritten without a trace.
     pub(super) fn write_mark(&mut self) -> Result<()> {
         let last = self.last();
-        self.make_room(batch_bound(&[], 0), last + 1, true)?;
-        let count = self.shared.state.read().extent.count;
-        self.mark_tail(last, count)
+        let erased = self.shared.state.read().voids.len().min(VOIDS_ERASED);
+        self.make_room(batch_bound(&[], erased), last + 1, true)?;
+        let (voids, count) = {
+            let state = self.shared.state.read();
+            (state.erase_voids(erased), state.extent.count)
+        };
+        self.mark_tail(last, count, &voids)
     }
 
-    fn mark_tail(&mut self, last: Seq, count: u64) -> Result<()> {
+    fn mark_tail(&mut self, last: Seq, count: u64, voids: &[EraseRun]) -> Result<()> {
         let durable = self.syncer.durable.load(Ordering::Acquire);
         let Some(tail) = &mut self.tail else {
             return Ok(());
         };
         self.encoder.begin(tail.seg.seed, tail.pos);
+        if !voids.is_empty() {
+            self.encoder.erase(voids, false);
+        }
         let raw = self.encoder.finish(self.number + 1, durable, last, Some(count));
         write_behind(&tail.seg, &[raw], tail.pos)?;
         tail.pos += raw.len() as u64;
+        tail.has_erased(voids);
         tail.seg.end.store(tail.pos, Ordering::Release);
         let grown = tail
             .pos
             .saturating_sub(tail.seg.file_len.fetch_max(tail.pos, Ordering::AcqRel));
-        self.shared.state.write().extent.disk_bytes += grown;
+        {
+            let mut state = self.shared.state.write();
+            state.extent.disk_bytes += grown;
+            state.erased_voids(voids);
+        }
         self.number += 1;
         self.last_mark = self.number;
         self.syncer.mark(&tail.seg.handle);

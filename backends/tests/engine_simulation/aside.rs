@@ -5,13 +5,15 @@ use std::path::Path;
 use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
+use weir_engine::consumer::ConsumerConfig;
 use weir_engine::shard::Input;
 use weir_engine::store::AsideSizes;
+use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId};
+use weir_engine::{Backend, LogId, LogOptions, SECOND, ShardId, StreamId};
 
 use crate::named::{SMALL, STREAM, create_as, restart};
-use crate::support::Random;
+use crate::support::{ACCOUNT, Random};
 use crate::world::{Look, Said, Shape, World};
 
 /// Bytes of a body that is in the log alone, and of one that is not.
@@ -361,6 +363,150 @@ fn what_is_opened_anew_is_looked_at_as_well() {
     assert!(was_offline > 0, "no start was without the stream");
 }
 
+/// Another stream beside the one of these tests.
+const OTHER: StreamId = StreamId(301);
+
+fn create_other(world: &World) {
+    let config = StreamConfig {
+        name: "T".into(),
+        subjects: vec!["t.>".into()],
+        metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+        ..StreamConfig::default()
+    };
+    let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
+    world.ask(ShardId(0), 1, move |shard| {
+        shard.create_stream(OTHER, &ACCOUNT.into(), config, settings)
+    });
+}
+
+/// Publishes to it.
+fn put_other(world: &World, len: usize) {
+    let input = Input::Publish {
+        stream: OTHER,
+        subject: "t.key".into(),
+        headers_len: 0,
+        body: vec![3; len].into(),
+        ticket: world.ticket(3),
+    };
+    world.submit(ShardId(0), input);
+}
+
+/// The journal has no room for what says that a turn does not count, when its stream is opened anew: the whole shard was opened anew each
+/// second.
+#[test]
+fn what_does_not_count_and_finds_no_room_in_the_journal_keeps_its_stream_alone_offline() {
+    let mut waited = 0;
+    for at in (1..MANY).step_by(3) {
+        let ended = || {
+            let shape = Shape {
+                checkpoint_bytes: 1 << 20,
+                aside: AsideSizes { body: 1_000, synced: 0 },
+                ..SMALL
+            };
+            let mut world = World::new(at, shape);
+            world.open().expect("the store opens");
+            let config = StreamConfig {
+                metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+                ..StreamConfig::default()
+            };
+            create_as(&world, config);
+            create_other(&world);
+            (0..900).for_each(|_| put_other(&world, 1));
+            put(&world, 1, BODIES[0]);
+            world.turn(ShardId(0));
+            world.disk.end_at(at);
+            put(&world, 2, BODIES[0]);
+            world.turn(ShardId(0));
+            let is_whole = !world.disk.is_halted();
+            world.kill();
+            (world, is_whole)
+        };
+        if ended().1 {
+            break;
+        }
+        let is_offline = |world: &World| world.store().store().catalogue().offline() > 0;
+        let offline = (1..4 * MANY).find_map(|failing| {
+            let (mut world, _) = ended();
+            world.disk.fail_at(failing, Failure::Io, false);
+            let is_alone = world.open().is_ok() && is_offline(&world) && !world.store().is_broken(ShardId(0));
+            is_alone.then_some(world)
+        });
+        let Some(mut world) = offline else { continue };
+        world.disk.fail_at(0, Failure::Io, false);
+        world.disk.limit(Some(world.disk.used()));
+        // All that goes on while the disk is full, until that has no room either.
+        let before = world.store().openings(ShardId(0));
+        for number in 0..40 {
+            let config = ConsumerConfig {
+                durable_name: format!("c{number}"),
+                name: format!("c{number}"),
+                description: "d".repeat(300),
+                ..ConsumerConfig::default()
+            };
+            world.ask(ShardId(0), 5, move |shard| shard.create_consumer(OTHER, config));
+            world.turn(ShardId(0));
+        }
+        for seq in 1..900 {
+            world.ask(ShardId(0), seq, move |shard| shard.delete_message(OTHER, seq, false));
+            world.turn(ShardId(0));
+            if world.store().openings(ShardId(0)) > before {
+                break;
+            }
+        }
+        let before = world.store().openings(ShardId(0));
+        for _ in 0..30 {
+            world.pass(SECOND);
+            for _ in 0..4 {
+                world.turn(ShardId(0));
+                (0..world.store().errands()).for_each(|_| world.store().step_errand(0));
+            }
+        }
+        let opened = world.store().openings(ShardId(0)) - before;
+        assert_eq!(opened, 0, "the process ends at call {at}");
+        waited += usize::from(is_offline(&world));
+        world.disk.limit(None);
+        world.pass(60 * SECOND);
+        world.settle(&mut Random(at));
+        assert!(!is_offline(&world), "there is room");
+    }
+    assert!(waited > 0, "no stream waited for room in the journal");
+}
+
+/// A stream that has gone offline has bodies that only its log has, and that is not synced: somebody waits for another stream to be on disk,
+/// and the shard goes on meanwhile.
+#[test]
+fn what_a_stream_left_that_went_offline_is_synced_beside_the_shard() {
+    let mut was_offline = 0;
+    for failing in 1..20 {
+        let mut world = keeping(failing, true, "os");
+        create_other(&world);
+        put(&world, 1, BODIES[0]);
+        world.turn(ShardId(0));
+        world.settle(&mut Random(failing));
+        world.disk.fail_at(failing, Failure::Io, false);
+        put(&world, 2, BODIES[0]);
+        world.turn(ShardId(0));
+        if world.store().store().catalogue().offline() == 0 {
+            continue;
+        }
+        world.disk.fail_at(0, Failure::Io, false);
+        was_offline += 1;
+        world.said();
+        put_other(&world, BODIES[0]);
+        world.turn(ShardId(0));
+        let mut steps = 0;
+        while !is_stored(&mut world, 3) {
+            assert!(steps < 20, "call {failing} failed");
+            world.store().step_errand(0);
+            steps += 1;
+            world.turn(ShardId(0));
+        }
+        // The journal, and then the logs.
+        assert!(steps > 1, "call {failing} failed: {steps}");
+    }
+    assert!(was_offline > 0, "no call took the stream offline");
+}
+
 /// Stores one more value, which must be answered; the process is killed, and this is the value then.
 fn put_and_restart(world: &mut World, number: u8, what: &str) -> (u8, usize) {
     put(world, number, BODIES[0]);
@@ -501,6 +647,50 @@ fn the_last_that_was_answered_is_lost_and_not_given_up() {
             said.iter().any(|(_, _, said)| next(said)),
             "its sequence is no other's: {said:?}"
         );
+    }
+}
+
+/// A file in the middle of a log ends too soon, of a stream that no checkpoint had yet: that was counted as lost, and health was good.
+#[test]
+fn what_a_log_lost_in_the_middle_is_told_before_the_first_checkpoint_too() {
+    let shape = Shape {
+        checkpoint_bytes: 1 << 20,
+        segment_bytes: 8 << 10,
+        aside: AsideSizes { body: 1_000, synced: 0 },
+        ..SMALL
+    };
+    let mut world = World::new(1, shape);
+    world.open().expect("the store opens");
+    let config = StreamConfig {
+        metadata: [("weir.durability".to_owned(), "sync".to_owned())].into(),
+        ..StreamConfig::default()
+    };
+    create_as(&world, config);
+    for number in 1..12 {
+        put(&world, number, BODIES[0]);
+        world.settle(&mut Random(1));
+        assert!(is_stored(&mut world, number));
+    }
+    world.kill();
+    let folder = Path::new("/store/logs").join(STREAM.log().to_string());
+    let mut segments = world.disk.files(&folder);
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    segments.sort();
+    assert!(segments.len() > 3, "{segments:?}");
+    world.disk.cut(&segments[1], 1 << 10).expect("the log is cut");
+    for round in 0..3 {
+        world.open().expect("the store opens");
+        let seen = look(&mut world);
+        assert_eq!(seen.messages.len() as u64 + seen.lost, 11 + round);
+        assert!(seen.lost > 0);
+        let findings = world.store().store().catalogue().findings();
+        assert!(
+            matches!(&findings[..], [one] if one.text.contains("lacks messages that it had")),
+            "round {round}: {findings:?}"
+        );
+        put(&world, 100 + round as u8, BODIES[0]);
+        world.settle(&mut Random(1));
+        world.kill();
     }
 }
 

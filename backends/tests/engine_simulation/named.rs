@@ -719,3 +719,56 @@ fn an_id_that_left_the_window_before_it_became_longer_is_gone_everywhere() {
     assert!(is_done(&mut world, 4));
     world.check_twin(true, "an id that left the window");
 }
+
+/// Seed 505872: messages had grown too old, some of them went, and the next one could not be read; of those that had gone no consumer
+/// was told in that turn, and it counted them as still to be sent.
+#[test]
+fn what_went_before_a_read_failed_is_counted_no_more() {
+    let shape = Shape {
+        checkpoint_bytes: 1 << 20,
+        segment_bytes: 1 << 20,
+        ..SMALL
+    };
+    let mut partly = 0;
+    for n in 1..6 {
+        let mut world = World::new(n, shape);
+        world.open().expect("the store opens");
+        let config = StreamConfig {
+            max_age: 10 * SECOND,
+            ..StreamConfig::default()
+        };
+        create_as(&world, config);
+        world.ask(ShardId(0), 1, |shard| shard.create_consumer(STREAM, consumer()));
+        world.begin_twin();
+        for number in 2..32 {
+            // As long as that they are not kept in memory for the consumer.
+            let input = Input::Publish {
+                stream: STREAM,
+                subject: "s.a".into(),
+                headers_len: 0,
+                body: vec![0; 9_000].into(),
+                ticket: world.ticket(number),
+            };
+            world.submit(ShardId(0), input);
+            world.turn(ShardId(0));
+            if number == 12 {
+                // Those so far are read, and no file has to be mapped for them again.
+                world.look(ShardId(0), 90, STREAM);
+                world.turn(ShardId(0));
+            }
+        }
+        world.settle(&mut Random(n));
+        world.pass(20 * SECOND);
+        world.disk.fail_at(n, Failure::Io, false);
+        for _ in 0..8 {
+            world.turn(ShardId(0));
+            let entry = world.store().store().catalogue().by_id(STREAM).expect("the stream");
+            partly += usize::from((1..30).contains(&entry.stats.messages()));
+            world.check_twin(false, &format!("call {n} failed"));
+            if world.store().errands() > 0 {
+                world.store().step_errand(0);
+            }
+        }
+    }
+    assert!(partly > 0, "no call failed between two messages");
+}

@@ -142,9 +142,11 @@ impl InTurn<'_, '_> {
             consumers,
             changes,
         };
+        let name = stream.name().clone();
         self.shard.streams.insert(id, stream);
         self.shard.touch(id);
-        self.shard.note_looked(id, looked, now, &mut self.turn.commands);
+        self.shard
+            .note_looked((id, &name), looked, now, &mut self.turn.commands);
         Ok(adopted)
     }
 

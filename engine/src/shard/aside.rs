@@ -29,7 +29,10 @@ use crate::shard::{Role, Shard, ShardHandle};
 use crate::stream::Stream;
 use crate::stream::messages::TurnNumber;
 use crate::stream::settings::BackendKind;
-use crate::types::{NanoTime, Seq, StreamId};
+use crate::types::{NanoTime, Nanos, SECOND, Seq, StreamId};
+
+/// How long the journal is not told how far logs were synced after it had no room for that.
+const OWED_AGAIN: Nanos = SECOND;
 
 /// From how many bytes on bodies are on disk once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub(super) struct Asides {
     syncing: VecDeque<(TurnNumber, StreamId, Seq)>,
     /// Streams whose logs were synced, of which the journal is to be told: up to which record.
     owed: BTreeMap<StreamId, Seq>,
+    /// Not before then: the journal had no room for it.
+    owed_from: NanoTime,
     /// Streams whose logs could not take what nothing else has.
     refused: BTreeSet<StreamId>,
     /// Who syncs logs beside the shard, once somebody had to.
@@ -117,6 +122,11 @@ impl Asides {
         beside.map_or(Ok(()), |beside| beside.syncing.wait(turn))
     }
 
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        self.owed_from = self.owed_from.saturating_add(step);
+    }
+
     /// A log has what is referred to up to this record, and may not be synced.
     fn found(&mut self, id: StreamId, position: Seq) {
         let last = self.unsynced.entry(id).or_default();
@@ -127,9 +137,13 @@ impl Asides {
 impl Shard {
     /// Leaves large bodies of the turn to the logs of their streams, where that is worth it and they have room; answers which those are,
     /// and the bytes. `due`: whether the turn is synced.
-    pub(super) fn set_aside(&mut self, turn: &mut Turn<'_>, due: bool) -> (Vec<StreamId>, usize) {
-        if turn.commands.is_empty() && self.asides.owed.is_empty() {
-            return (Vec::new(), 0);
+    ///
+    /// # Errors
+    /// If the journal failed, of a turn that has nothing to say but how far logs were synced.
+    pub(super) fn set_aside(&mut self, turn: &mut Turn<'_>, due: bool) -> Result<(Vec<StreamId>, usize)> {
+        if turn.commands.is_empty() {
+            self.say_synced(turn.now)?;
+            return Ok((Vec::new(), 0));
         }
         let sizes = self.env.aside;
         // Others are handed the records, and nothing else.
@@ -149,7 +163,10 @@ impl Shard {
                 })
             }
         };
-        let mut owed = std::mem::take(&mut self.asides.owed);
+        let mut owed = match self.asides.owed_from <= turn.now {
+            true => std::mem::take(&mut self.asides.owed),
+            false => BTreeMap::new(),
+        };
         for aside in &asides {
             let synced = owed.remove(&aside.id).unwrap_or(0);
             turn.commands.begin_with_aside(aside.id, turn.now, aside.last, synced);
@@ -158,7 +175,7 @@ impl Shard {
             turn.commands.begin_with_aside(id, turn.now, 0, synced);
         }
         let bytes = asides.iter().map(|aside| aside.bytes).sum();
-        (asides.into_iter().map(|aside| aside.id).collect(), bytes)
+        Ok((asides.into_iter().map(|aside| aside.id).collect(), bytes))
     }
 
     /// The turn of that number is in the journal; the logs of these streams are to have bodies of it.
@@ -204,17 +221,23 @@ impl Shard {
     /// # Errors
     /// If a sync failed.
     pub(super) fn begin_to_sync_asides(&mut self, turn: TurnNumber, handle: &ShardHandle) -> Result<bool> {
-        let mut logs = Vec::new();
+        let mut logs: Vec<SyncBeside> = Vec::new();
+        let mut is_closed = false;
         for id in self.asides.unsynced.keys() {
             let stream = self.streams.get(id);
             match stream.and_then(|stream| stream.messages.sync_beside()) {
                 Some(sync) => logs.push(sync),
-                None if stream.is_some() || self.offline.contains(*id) => {
+                None if stream.is_some() => {
                     self.sync_asides()?;
                     return Ok(false);
                 }
-                None => {}
+                None => is_closed |= self.offline.contains(*id),
             }
+        }
+        if is_closed {
+            // The backend knows what was not synced of a log that is closed.
+            let backend = self.env.backend(BackendKind::Segment)?.clone();
+            logs.push(Arc::new(move || backend.sync()));
         }
         if logs.is_empty() {
             self.asides.unsynced.clear();
@@ -264,28 +287,44 @@ impl Shard {
         Ok(())
     }
 
-    /// Tells the journal how far logs were synced, so that from now on what one of them lacks is lost, and not given up.
+    /// Tells the journal how far logs were synced, so that from now on what one of them lacks is lost, and not given up. Where it has no
+    /// room for that, it is told later.
     ///
     /// # Errors
     /// If the journal failed.
     pub(super) fn say_synced(&mut self, now: NanoTime) -> Result<()> {
+        if now < self.asides.owed_from {
+            return Ok(());
+        }
         let mut commands = Commands::default();
-        for (id, synced) in std::mem::take(&mut self.asides.owed) {
+        for (&id, &synced) in &self.asides.owed {
             if self.streams.contains_key(&id) {
                 commands.begin_with_aside(id, now, 0, synced);
             }
         }
-        self.submit(&commands).map(drop)
+        match self.submit(&commands) {
+            Err(error) if error.kind == Kind::Full => self.asides.owed_from = now.saturating_add(OWED_AGAIN),
+            submitted => {
+                self.asides.owed.clear();
+                submitted?;
+            }
+        }
+        Ok(())
     }
 
     /// What was found where the journal was applied to a stream that is opened. What does not count of it does not count for the next
     /// start either, whatever the log has by then.
-    pub(super) fn note_looked(&mut self, id: StreamId, looked: Looked, now: NanoTime, commands: &mut Commands) {
+    pub(super) fn note_looked(
+        &mut self,
+        (id, name): (StreamId, &str),
+        looked: Looked,
+        now: NanoTime,
+        commands: &mut Commands,
+    ) {
         if let Some(position) = looked.found {
             self.asides.found(id, position);
         }
         if let Some(from) = looked.broken_off {
-            let name = self.streams.get(&id).map(|stream| stream.name().as_ref());
             tracing::info!(
                 shard = %self.number, stream = name,
                 "turns are given up whose messages its log does not have: nobody was answered for them, but of streams that are answered \
@@ -306,8 +345,8 @@ impl Shard {
         let mut commands = Commands::default();
         for (&id, &looked) in &outlook.looked {
             // One that could not be opened after all is looked at again.
-            if self.streams.contains_key(&id) {
-                self.note_looked(id, looked, now, &mut commands);
+            if let Some(name) = self.streams.get(&id).map(|stream| stream.name().clone()) {
+                self.note_looked((id, &name), looked, now, &mut commands);
             }
         }
         if !commands.is_empty() {

@@ -163,7 +163,7 @@ impl Shard {
         let is_leading = self.role == Role::Leading;
         let has_decided = !turn.commands.is_empty() || !turn.emits.is_empty() || !self.touched.is_empty();
         let due = turn.sync || is_leading && has_decided || self.sync_due.is_some_and(|due| due <= turn.now);
-        let (asides, left) = self.set_aside(turn, due);
+        let (asides, left) = self.set_aside(turn, due)?;
         let bytes = self.submit(&turn.commands)? + left;
         if due {
             self.sync_due = None;

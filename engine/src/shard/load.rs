@@ -291,8 +291,14 @@ pub(super) fn load_created(env: &Environment, snapshot: StreamSnapshot, now: Nan
     let restored = snapshot.last >= snapshot.config.first_seq.max(1);
     let first = snapshot.first;
     let mut stream = load_stream(env, snapshot, now, restored)?;
+    // What a start before this one found, and no checkpoint has yet.
+    let known = saved_ledger(env, stream.id())?;
     note_lost(&mut stream, now);
+    let is_told = stream.messages.revived.is_some();
     tell_of_revived(env, &mut stream, first, &[], now)?;
+    if !is_told {
+        tell_of_gone(env, &stream, &known, now)?;
+    }
     Ok(stream)
 }
 

@@ -10,6 +10,7 @@ use crate::backend::LogReader;
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::aside::Looked;
+use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Event};
 use crate::shard::errand::Errand;
 use crate::shard::load;
@@ -367,6 +368,15 @@ impl Shard {
             readable: None,
             discards: self.discards,
         });
+        if !self.offline.contains(id) {
+            return Ok(());
+        }
+        // Before it is back: where the journal has no room for that, the stream alone is opened once more, and not the shard.
+        let stream = stream.and_then(|(stream, looked)| {
+            let mut commands = Commands::default();
+            self.note_looked((id, stream.name()), looked, turn.now, &mut commands);
+            self.submit(&commands).map(|_| (stream, looked))
+        });
         let Some(offline) = self.offline.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -396,7 +406,6 @@ impl Shard {
                 self.touch(id);
                 // Nobody is told of what was found before it is on disk, nor does the log get anything more before what does not count is.
                 turn.sync |= looked != Looked::default();
-                self.note_looked(id, looked, turn.now, &mut turn.commands);
                 Ok(())
             }
             Err(error) if error.kind == Kind::Poisoned && kind == BackendKind::Segment => Err(error),

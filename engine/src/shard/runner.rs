@@ -156,6 +156,12 @@ impl Runner {
         (&mut self.shard, self.openings)
     }
 
+    /// How often its shard was opened anew, or tried to be.
+    #[cfg(feature = "conformance")]
+    pub fn openings(&self) -> u64 {
+        self.openings
+    }
+
     /// Whether something is to be done now that nobody has to ask for.
     #[cfg(feature = "conformance")]
     pub fn is_busy(&self) -> bool {

@@ -113,6 +113,7 @@ impl Shard {
     pub(super) fn step(&mut self, step: Nanos) {
         self.sync_due = self.sync_due.map(|due| due.saturating_add(step));
         self.room.step(step);
+        self.asides.step(step);
         self.offline.step(step);
         self.relocations.step(step);
         if let Some(suspended) = &mut self.suspended {

@@ -305,6 +305,8 @@ impl Stream {
                 seq,
             }));
         }
+        // What went before something could not be read is gone all the same.
+        self.tell_removed();
         for serial in &self.progressed {
             if let Some(consumer) = self.consumers.get_mut(serial) {
                 consumer.journal_turn(id, journaled, turn);

@@ -68,7 +68,6 @@ impl<'a> Census<'a> {
         let absent = std::mem::take(&mut state.absent).into_iter();
         let absent = absent.map(|(low, high)| (low.max(floor), high.min(state.extent.last)));
         let absent: Vec<_> = absent.filter(|(low, high)| low <= high).collect();
-        let voids = std::mem::take(&mut state.voids).len() as u64;
         let in_sealed = || {
             let begins = self.sealed?.walk().filter_map(|item| match item {
                 Item::Frame { frame, raw, .. } => Begin::of(&frame, raw),
@@ -83,6 +82,11 @@ impl<'a> Census<'a> {
             report.absent = absent;
             return;
         };
+        if state.extent.count > told
+            && let Err(error) = state.find_voids(told)
+        {
+            report.damage.push(format!("looking for what was overwritten: {error}"));
+        }
         let there = state.extent.count;
         if there > told {
             let more = words::count(there - told, "record");
@@ -98,7 +102,7 @@ impl<'a> Census<'a> {
         }
         let suspected = state.suspects.iter().map(|s| (s.high - s.low).saturating_add(1));
         // What was overwritten was removed by a write that is lost.
-        let missing = (told - there).saturating_sub(voids);
+        let missing = (told - there).saturating_sub(state.voids.len() as u64);
         if missing <= suspected.fold(0, Seq::saturating_add) {
             // It may have lost as many as are there again.
             report.absent = absent;

@@ -126,6 +126,7 @@ pub(super) fn truncate_to(state: &mut State, last: Seq) -> Result<()> {
         s.high = s.high.min(last);
         s.low <= s.high
     });
+    let _ = state.voids.split_off(&(last + 1));
     state.not_absent(last.saturating_add(1), Seq::MAX);
     Ok(())
 }

@@ -103,7 +103,7 @@ struct Frames<'a> {
     /// Erasures whose records are to be overwritten.
     overwrites: Vec<Vec<u8>>,
     /// Records that are overwritten.
-    voids: Vec<Seq>,
+    voids: Vec<(Seq, u64)>,
 }
 
 impl Frames<'_> {
@@ -139,7 +139,7 @@ impl Frames<'_> {
         if frame.kind == Kind::Void {
             // Nothing is overwritten that was not removed, whatever became of the erasure.
             self.rows.kill(self.rows.count - 1, frame.size());
-            self.voids.push(frame.seq);
+            self.voids.push((frame.seq, frame.size()));
         }
         self.first = self.first.or(Some(frame.seq));
         self.last = frame.seq;

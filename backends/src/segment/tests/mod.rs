@@ -14,6 +14,7 @@ mod shortened;
 mod sound;
 mod space;
 mod upkeep;
+mod voids;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use weir_engine::{Compression, Error, LogChange, Record, Result, Seq};
 
-use super::super::format::{BATCH_MAX, EraseRun, batch_bound, encode_runs, void_frame};
+use super::super::format::{BATCH_MAX, EraseRun, batch_bound, void_frame};
 use super::super::rows::Segment;
 use super::super::state::Doing;
 use super::super::unlink::Unlink;
-use super::{SegmentLog, write_behind};
+use super::{SegmentLog, VOIDS_ERASED, write_behind};
 use crate::rules;
 
 /// Room that a log keeps in its newest segment for batches that only remove, in bytes: they must not fail for want of
@@ -153,10 +153,16 @@ impl SegmentLog {
         if batch.append.is_empty() && erased.is_empty() && own.is_empty() && trim.is_none() {
             return Ok(());
         }
-        let runs = runs_of(&erased, &own);
+        // Before it is counted what is left: what a reader finds overwritten from here on, the next write erases.
+        let voids = self.shared.state.read().erase_voids(VOIDS_ERASED);
+        let is_void = |seq: Seq| voids.binary_search_by_key(&seq, |void| void.first).is_ok();
+        erased.retain(|e| !is_void(e.seq));
+        let mut runs = runs_of(&erased, &own);
+        runs.extend_from_slice(&voids);
+        runs.sort_unstable_by_key(|run| run.first);
         let count = self.count_after(batch, &erased, &own, trim)?;
 
-        let bound = batch_bound(batch.append, erased.len() + own.len());
+        let bound = batch_bound(batch.append, erased.len() + own.len() + voids.len());
         let next = batch.append.first().map_or(last + 1, |r| r.seq);
         if self.make_room(bound, next, batch.append.is_empty())? {
             // Sealing gave the segment another form.
@@ -213,10 +219,7 @@ impl SegmentLog {
         }
         tail.pos = end;
         tail.info.written = true;
-        if !runs.is_empty() {
-            encode_runs(&runs, &mut tail.info.tombs);
-            seg.tomb_low.fetch_min(runs[0].first, Ordering::Relaxed);
-        }
+        tail.has_erased(&runs);
         let mut added = 0;
         for (record, counts) in batch.records() {
             let new = tail.info.bytes == 0 && tail.info.min_time == 0 && tail.info.max_time == 0;
@@ -234,6 +237,9 @@ impl SegmentLog {
         }
         tail.info.bytes += added;
         self.publish(&seg, batch, &places, end, added, after, &erased, &own);
+        if !voids.is_empty() {
+            self.shared.state.write().erased_voids(&voids);
+        }
         if batch.overwrite && !(erased.is_empty() && own.is_empty()) {
             self.overwrite(&seg, batch, &places, &erased, &own)?;
         }

@@ -33,6 +33,7 @@ impl SegmentLog {
             state.floor = trim;
             state.suspects.retain(|s| s.high >= trim);
             state.damaged = state.damaged.split_off(&trim);
+            state.voids = state.voids.split_off(&trim);
             let n = state.segs.partition_point(|s| s.first < trim);
             state.segs[..n].to_vec()
         };

@@ -27,7 +27,7 @@ impl SegmentLog {
         for s in &all {
             count += s.seg.live_below(last + 1).doing("reading", &s.seg.handle.path)?;
         }
-        self.mark_tail(last, count)?;
+        self.mark_tail(last, count, &[])?;
         self.sync_now()?;
         let mut gone = (0, 0);
         for s in all.iter().filter(|s| s.last > last) {
@@ -53,6 +53,7 @@ impl SegmentLog {
                 s.low <= s.high
             });
             let _ = state.damaged.split_off(&(last + 1));
+            let _ = state.voids.split_off(&(last + 1));
         }
         self.settle()
     }
