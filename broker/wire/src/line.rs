@@ -51,6 +51,11 @@ pub(crate) fn needs_blank(verb: Verb) -> bool {
     )
 }
 
+/// Whether something stands behind the verb that is looked at.
+pub(crate) fn has_arguments(verb: Verb) -> bool {
+    !matches!(verb, Verb::Ping | Verb::Pong | Verb::Ok)
+}
+
 pub(crate) fn is_blank(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
@@ -63,15 +68,19 @@ pub(crate) fn skip_blanks(buf: &[u8], at: usize) -> usize {
         .map_or(buf.len(), |n| at + n)
 }
 
-/// Splits `buf[arg]` at blanks (and stray CRs, as nats-server does) into at most `N` spans.
-/// Returns how many there are; more than `N` gives `N + 1`.
-pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize) {
+/// Whether a byte ends an argument of SUB and UNSUB. Those of messages it does not: see [`is_blank`].
+pub(crate) fn is_gap(b: u8) -> bool {
+    is_blank(b) || b == b'\r' || b == b'\n'
+}
+
+/// Splits `buf[arg]` at bytes of some kind into at most `N` spans. Returns how many there are; more than `N` gives `N + 1`.
+pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span, is_between: impl Fn(u8) -> bool) -> ([Span; N], usize) {
     let mut spans = [Span::default(); N];
     let mut count = 0;
     let mut start = None;
     for (i, &b) in arg.of(buf).iter().enumerate() {
         let at = arg.start + i;
-        if is_blank(b) || b == b'\r' {
+        if is_between(b) {
             if let Some(from) = start.take() {
                 let Some(slot) = spans.get_mut(count) else {
                     return (spans, N + 1);

@@ -1,7 +1,8 @@
 //! An incremental parser that works in place on the connection's read buffer.
 //!
-//! The rules are nats-server 2.15.1's, as seen on the wire: verbs in any case, arguments separated by spaces and tabs, lines
-//! that end in LF with or without CR, bodies that end in CR LF without exception. Two differences bound the buffer: junk
+//! The rules are nats-server 2.15.1's, as seen on the wire: verbs in any case, arguments separated by spaces and tabs (those of SUB and
+//! UNSUB also by CRs, which others have in them), lines that end in LF with or without CR, bodies that end in CR LF without exception.
+//! Two differences bound the buffer: junk
 //! behind `PING`, `PONG` and `+OK`, and blanks in front of the first argument, may not exceed the control line limit either.
 
 use crate::error::{ParseError, Verb};
@@ -21,7 +22,7 @@ const CLIENT_MAX_CONTROL_LINE: usize = 1024 * 1024;
 pub enum Op<'a> {
     /// A message without headers.
     Pub {
-        /// Where to; any bytes but blanks, CR and LF: validating it is the caller's work.
+        /// Where to; any bytes but blanks (an LF only in front): validating it is the caller's work.
         subject: &'a [u8],
         /// Where an answer should go.
         reply: Option<&'a [u8]>,
@@ -209,32 +210,38 @@ impl Parser {
                 Some(_) => {}
             }
         }
-        let Some((arg, next)) = self.find_line(buf, name_len)? else {
+        let Some((arg, next)) = self.find_line(verb, buf, name_len)? else {
             return more;
         };
         self.parse_line(verb, buf, arg, next)
     }
 
     /// Where the arguments are and where the line ends, if it has ended.
-    fn find_line(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, ParseError> {
+    ///
+    /// As in nats-server, the first byte that is no blank is an argument's, be it a CR or an LF, and any CR behind it has the last byte
+    /// before the LF left out.
+    fn find_line(&mut self, verb: Verb, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, ParseError> {
         let longest = self.max_control_line.saturating_add(name_len + BLANKS_MAX + 2);
-        let from = self.scanned.clamp(name_len, buf.len());
-        let until = buf.len().min(longest).max(from);
-        let arg_start = line::skip_blanks(&buf[..until], name_len);
+        let until = buf.len().min(longest);
+        let arg_start = line::skip_blanks(&buf[..until], name_len.min(until));
+        let behind = match line::has_arguments(verb) {
+            true => arg_start + 1,
+            false => name_len,
+        };
+        let from = self.scanned.max(behind).min(until);
         match memchr::memchr(b'\n', &buf[from..until]) {
             Some(n) => {
                 self.scanned = 0;
                 let lf = from + n;
-                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
-                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
-                    lf - 1
-                } else {
-                    lf
+                let cut = lf > behind && (buf[lf - 1] == b'\r' || memchr::memchr(b'\r', &buf[behind..lf]).is_some());
+                let arg = Span {
+                    start: arg_start.min(lf),
+                    end: lf - usize::from(cut),
                 };
-                if end - arg_start > self.max_control_line {
+                if arg.end.saturating_sub(arg.start) > self.max_control_line {
                     return Err(ParseError::ControlLine);
                 }
-                Ok(Some((Span { start: arg_start, end }, lf + 1)))
+                Ok(Some((arg, lf + 1)))
             }
             // One byte beyond the limit may still be the CR of the line's end.
             None if until == longest || until - arg_start > self.max_control_line.saturating_add(1) => {
@@ -259,7 +266,7 @@ impl Parser {
                 return Ok(step);
             }
             Verb::Sub => {
-                let (s, count) = line::split::<3>(buf, arg);
+                let (s, count) = line::split::<3>(buf, arg, line::is_gap);
                 match count {
                     2 => Op::Sub {
                         subject: s[0].of(buf),
@@ -275,7 +282,7 @@ impl Parser {
                 }
             }
             Verb::Unsub => {
-                let (s, count) = line::split::<2>(buf, arg);
+                let (s, count) = line::split::<2>(buf, arg, line::is_gap);
                 match count {
                     1 => Op::Unsub {
                         sid: s[0].of(buf),
@@ -291,8 +298,12 @@ impl Parser {
             }
             Verb::Ping => Op::Ping,
             Verb::Pong => Op::Pong,
-            Verb::Connect => Op::Connect { json: arg.of(buf) },
-            Verb::Info => Op::Info { json: arg.of(buf) },
+            Verb::Connect => Op::Connect {
+                json: arg.of(buf).trim_ascii_start(),
+            },
+            Verb::Info => Op::Info {
+                json: arg.of(buf).trim_ascii_start(),
+            },
             Verb::Ok => Op::Ok,
             Verb::Err => Op::Err { text: arg.of(buf) },
         };
