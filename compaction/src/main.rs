@@ -42,7 +42,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    weir_compaction::memory::keep_little();
+    weir_backends::allocator::keep_little();
     // Also where the arguments make no sense otherwise. What stands behind `--` is a name.
     let json = std::env::args_os()
         .skip(1)
