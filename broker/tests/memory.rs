@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use support::{PATIENCE, TestServer};

@@ -134,6 +134,10 @@ fn what_is_no_blank_is_a_part_of_a_subject() {
         "SUB a\x0cb 1\r\nPUB a\x0cb 1\r\nx\r\nSUB > 2\r\nPUB c\r r\rr 1\r\ny\r\nPUB \nd 1\r\nz\r\n",
         "MSG a\x0cb 1 1\r\nx\r\nMSG c\r 2 r\rr 1\r\ny\r\nMSG \nd 2 1\r\nz\r\n",
     );
+    let mut pedantic = server.connect();
+    pedantic.send("CONNECT {\"verbose\":false,\"pedantic\":true}\r\n");
+    pedantic.exchange("PUB p\x0cb 1\r\nx\r\n", "");
+    client.expect("MSG p\x0cb 2 1\r\nx\r\n");
     client.send("PUB a 2\r\r\nhi\r\n");
     client.expect_end("");
 }

@@ -22,6 +22,11 @@ pub fn is_literal(subject: &[u8]) -> bool {
     scan(subject).is_some_and(|found| !found.blank && !found.wildcard)
 }
 
+/// The same of a subject that may have white space in its tokens, which nats-server lets clients publish on.
+pub fn is_literal_as_sent(subject: &[u8]) -> bool {
+    scan(subject).is_some_and(|found| !found.wildcard)
+}
+
 /// True if any token of `subject` is `*` or `>`, whether or not `subject` is well formed.
 pub fn has_wildcard(subject: &[u8]) -> bool {
     let is_edge = |at: Option<&u8>| at.is_none_or(|&byte| byte == SEPARATOR);
