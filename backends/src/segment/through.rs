@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes around a place that Linux gives a process when it looks there, those of them that are in memory.
-const WINDOW: u64 = 64 << 10;
+const WINDOW: u64 = 1 << WINDOW_BITS;
+const WINDOW_BITS: u32 = 16;
 
 /// Bytes of windows that are looked at until all are let go of. What is read again and again and is less than that stays.
 pub const MOST: u64 = 128 << 20;
@@ -31,7 +32,7 @@ impl Reading {
     }
 }
 
-/// The windows of a file that were looked at, a bit for each; made when the first one is.
+/// The windows of a file that were looked at, a bit for each; made when the first one is. The number of words is a power of two.
 #[derive(Debug, Default)]
 pub struct Windows(OnceLock<Box<[AtomicU64]>>);
 
@@ -42,13 +43,14 @@ impl Windows {
     pub fn note(&self, bytes: Range<u64>, planned: u64, reading: Reading) -> u64 {
         let words = self.0.get_or_init(|| {
             let windows = planned.max(bytes.end).div_ceil(WINDOW);
-            (0..windows.div_ceil(64).max(1)).map(|_| AtomicU64::new(0)).collect()
+            let words = windows.div_ceil(64).next_power_of_two();
+            (0..words).map(|_| AtomicU64::new(0)).collect()
         });
         let mut new = 0;
-        for window in bytes.start / WINDOW..bytes.end.div_ceil(WINDOW) {
+        for window in bytes.start >> WINDOW_BITS..bytes.end.div_ceil(WINDOW) {
             // A file that becomes longer than planned has less counted.
-            let (word, bit) = (window / 64 % words.len() as u64, 1 << (window % 64));
-            let word = &words[word as usize];
+            let (at, bit) = ((window / 64) as usize & (words.len() - 1), 1 << (window % 64));
+            let Some(word) = words.get(at) else { continue };
             if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
                 new += 1;
             }
