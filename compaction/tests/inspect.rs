@@ -444,6 +444,43 @@ fn the_records_of_a_journal_and_the_pieces_of_a_file_are_shown() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2);
     assert_eq!(weir(&["inspect", path, "--journal", "7"]).status.code(), Some(1));
+    let shard = text
+        .lines()
+        .position(|line| line.contains("JOBS: consumer made"))
+        .unwrap();
+    let second = text
+        .lines()
+        .skip(1)
+        .position(|line| line.starts_with("Journal of shard 1"))
+        .unwrap();
+    let shard = if shard > second { "1" } else { "0" };
+    let of_jobs = [
+        "inspect",
+        path,
+        "--journal",
+        shard,
+        "--stream",
+        "JOBS",
+        "--limit",
+        "1000",
+        "--json",
+    ];
+    let output = weir(&of_jobs);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let streams: Vec<_> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| &record["stream"])
+        .collect();
+    assert!(
+        streams.len() > 20 && streams.iter().all(|stream| **stream == "JOBS"),
+        "{streams:?}"
+    );
+    let output = weir(&["inspect", path, "--journal", "0", "--stream", "NOTHING"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("NOTHING"));
 
     let logs = folder
         .path()
