@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         .skip(1)
         .take_while(|argument| argument != "--")
         .any(|argument| argument == "--json");
+    if json {
+        cli::bar::be_quiet();
+    }
     let command = match Cli::try_parse() {
         Ok(cli) => match weir_compaction::key::take(&cli.key_file, std::env::var("WEIR_KEY").ok()) {
             Ok(()) => cli.command,
