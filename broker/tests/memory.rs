@@ -29,11 +29,11 @@ fn what_waited_for_subscribers_that_did_not_read_goes_back_when_they_are_gone() 
     for _ in 0..2 {
         let mut subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| server.client()).collect();
         for (n, subscriber) in subscribers.iter_mut().enumerate() {
-            subscriber.exchange(&format!("SUB s.{n} 1\r\n"), "");
+            subscriber.exchange(format!("SUB s.{n} 1\r\n"), "");
         }
         for _ in 0..EACH / BODY {
             for n in 0..SUBSCRIBERS {
-                publisher.send(&format!("PUB s.{n} {BODY}\r\n{body}\r\n"));
+                publisher.send(format!("PUB s.{n} {BODY}\r\n{body}\r\n"));
             }
         }
         publisher.exchange("", "");
