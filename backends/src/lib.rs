@@ -43,6 +43,7 @@
 //!
 //! [`encrypted`] is over any of them.
 
+pub mod allocator;
 mod codec;
 pub mod encrypted;
 mod lock;

@@ -157,6 +157,41 @@ fn a_log_that_cannot_be_written_takes_its_stream_offline_alone_and_loses_nothing
     assert_eq!(&s.message(2).unwrap().payload[..], b"two");
 }
 
+/// What is told of the consumer C of a stream, and where it stands.
+fn told_of_c(stream: &Handle) -> Result<(u64, bool)> {
+    stream.call(|shard, id| {
+        assert_eq!(shard.stream(id)?.consumer_names().len(), 1);
+        let info = shard.consumer_info(id, "C")?;
+        Ok((info.num_pending, shard.consumer_standing(id, "C").is_ok()))
+    })
+}
+
+fn create_c(stream: &Handle) {
+    let consumer = ConsumerConfig {
+        name: "C".into(),
+        durable_name: "C".into(),
+        ..ConsumerConfig::default()
+    };
+    stream.call(|shard, id| shard.create_consumer(id, consumer)).unwrap();
+}
+
+/// Before, `CONSUMER.INFO` was refused, and `CONSUMER.LIST` left out those that `CONSUMER.NAMES` has.
+#[test]
+fn what_memory_has_of_the_consumers_of_an_offline_stream_is_told() {
+    let (scene, s, _) = Scene::new();
+    create_c(&s);
+    scene.set(s.id.log(), Some(Fault::Write));
+    s.publish("a", "", b"two").unwrap();
+    scene.wait("S offline");
+    assert_eq!(told_of_c(&s).unwrap(), (2, true));
+    assert_eq!(code(s.call(|shard, id| shard.consumer_info(id, "D"))), 10014);
+    assert_eq!(code(s.call(|shard, id| shard.delete_consumer(id, "C"))), OFFLINE);
+    scene.set(s.id.log(), None);
+    scene.bench.advance(2 * SECOND);
+    scene.wait("S online");
+    assert_eq!(told_of_c(&s).unwrap(), (2, true));
+}
+
 #[test]
 fn a_checkpoint_keeps_the_journal_that_an_offline_stream_needs() {
     let (mut scene, s, t) = Scene::new();
@@ -722,6 +757,7 @@ fn a_rocksdb_that_fails_again_and_again_is_opened_anew_ever_more_rarely_and_alon
         ..ConsumerConfig::default()
     };
     s.call(|shard, id| shard.create_consumer(id, consumer)).unwrap();
+    create_c(&r);
     for stream in [&r, &q] {
         stream.publish("a", "", b"one").unwrap();
     }
@@ -730,6 +766,7 @@ fn a_rocksdb_that_fails_again_and_again_is_opened_anew_ever_more_rarely_and_alon
     assert_eq!(r.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
     while told.recv().unwrap() != "R offline" {}
     assert_eq!(&r.message(2).unwrap().payload[..], b"two", "it can be read");
+    assert_eq!(told_of_c(&r).unwrap(), (2, true));
     for second in 2..102 {
         bench.advance(SECOND);
         assert_eq!(s.publish("a", "", b"more").unwrap().0, second);

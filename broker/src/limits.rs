@@ -65,6 +65,9 @@ pub const MATCH_FAMILY_CHANGE: usize = 16;
 /// Longest subject that the match cache remembers, in bytes: longer ones are rare, and would make its size unbounded.
 pub const MATCH_SUBJECT_MAX: usize = 256;
 
+/// How often it is looked whether much memory was let go of.
+pub const MEMORY_PERIOD: Duration = Duration::from_secs(5);
+
 /// How often the janitor looks at all connections, at most: pings, stale connections, idle memory. Shorter when the ping
 /// interval or the authentication timeout is shorter.
 pub const JANITOR_PERIOD_MAX: Duration = Duration::from_secs(1);

@@ -112,6 +112,7 @@ impl Server {
             tokio::spawn(Arc::clone(self).accept(listener, entrance));
         }
         tokio::spawn(Arc::clone(self).keep_house());
+        tokio::spawn(Arc::clone(self).keep_memory());
         tracing::info!("Server is ready");
         Ok(())
     }

@@ -125,6 +125,23 @@ fn verbs_in_any_case_and_lines_without_cr() {
     );
 }
 
+/// As with nats-server 2.15.1, seen on the wire.
+#[test]
+fn what_is_no_blank_is_a_part_of_a_subject() {
+    let server = plain();
+    let mut client = server.client();
+    client.exchange(
+        "SUB a\x0cb 1\r\nPUB a\x0cb 1\r\nx\r\nSUB > 2\r\nPUB c\r r\rr 1\r\ny\r\nPUB \nd 1\r\nz\r\n",
+        "MSG a\x0cb 1 1\r\nx\r\nMSG c\r 2 r\rr 1\r\ny\r\nMSG \nd 2 1\r\nz\r\n",
+    );
+    let mut pedantic = server.connect();
+    pedantic.send("CONNECT {\"verbose\":false,\"pedantic\":true}\r\n");
+    pedantic.exchange("PUB p\x0cb 1\r\nx\r\n", "");
+    client.expect("MSG p\x0cb 2 1\r\nx\r\n");
+    client.send("PUB a 2\r\r\nhi\r\n");
+    client.expect_end("");
+}
+
 #[test]
 fn an_operation_may_come_byte_by_byte() {
     let server = plain();

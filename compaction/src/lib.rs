@@ -54,7 +54,6 @@ pub mod import;
 pub mod inspect;
 pub mod key;
 pub mod live;
-pub mod memory;
 mod messages;
 pub mod nats;
 pub mod repair;

@@ -42,12 +42,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    weir_compaction::memory::keep_little();
+    weir_backends::allocator::keep_little();
     // Also where the arguments make no sense otherwise. What stands behind `--` is a name.
     let json = std::env::args_os()
         .skip(1)
         .take_while(|argument| argument != "--")
         .any(|argument| argument == "--json");
+    if json {
+        cli::bar::be_quiet();
+    }
     let command = match Cli::try_parse() {
         Ok(cli) => match weir_compaction::key::take(&cli.key_file, std::env::var("WEIR_KEY").ok()) {
             Ok(()) => cli.command,

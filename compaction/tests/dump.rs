@@ -119,6 +119,24 @@ fn the_program_prints_text_and_lines_of_json() {
     );
     assert_eq!(lines[0]["data"], "eHh4eA==");
     assert_eq!(lines[0]["headers"], "TkFUUy8xLjANCkE6IGINCg0K");
+    for (missing, said) in [("8", "ORDERS has no message 8"), ("5000", "ORDERS has no message 5000")] {
+        let (code, text, error) = weir(&["dump", path, "--stream", "ORDERS", "--seq", missing]);
+        assert_eq!((code, &text[..]), (Some(1), ""), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+    let (code, ..) = weir(&[
+        "dump",
+        path,
+        "--stream",
+        "ORDERS",
+        "--seq",
+        "8..8",
+        "--subject",
+        "orders.>",
+    ]);
+    assert_eq!(code, Some(0), "a filter that nothing matches");
+    let (code, ..) = weir(&["dump", path, "--stream", "ORDERS", "--seq", "5000.."]);
+    assert_eq!(code, Some(0), "a range with nothing in it");
     let bodies = folder.path().join("bodies");
     let (code, json, _) = weir(&[
         "dump",

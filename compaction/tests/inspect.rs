@@ -4,13 +4,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use support::{Fixture, copy_folder, snapshot_of_files};
+use weir_backends::root::StoreDir;
 use weir_compaction::Error;
 use weir_compaction::inspect::{CatalogueStream, KnownFrom, Options, Report, catalogue, inspect};
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+use weir_engine::{Store, StoreOptions};
 
 /// What the tests compare, from the store's own mouth and from the report.
 fn assert_same(fixture: &Fixture, report: &Report) {
@@ -100,6 +106,54 @@ fn killed(backend: &'static str) {
     );
     assert!(report.to_text().contains("was not closed"));
     fixture.close();
+}
+
+/// The body of a message that is in its log alone, and did not come to the disk: nobody was answered, and a start gives it up.
+#[test]
+fn a_turn_that_will_be_given_up_is_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new(Arc::new(|| 1_700_000_100_000_000_000));
+    let store = Store::embedded(StoreDir::new(folder.path()).opener(), options).unwrap();
+    // Nothing is synced that could not be given up any more.
+    let config = StreamConfig {
+        name: "S".to_owned(),
+        subjects: vec!["s.*".to_owned()],
+        metadata: BTreeMap::from([("weir.durability".to_owned(), "os".to_owned())]),
+        ..StreamConfig::default()
+    };
+    let stream = store.create_stream("$G", config, &Defaults::default()).unwrap();
+    stream.publish("s.small", "", b"x").unwrap();
+    stream.publish("s.large", "", &vec![b'y'; 512 << 10]).unwrap();
+    let looked_at = |is_cut: bool| {
+        let killed = tempfile::tempdir().unwrap();
+        copy_folder(folder.path(), killed.path());
+        let logs = fs::read_dir(killed.path().join("weir/segment/logs")).unwrap();
+        let mut files = logs.flat_map(|log| fs::read_dir(log.unwrap().path()).unwrap());
+        // The one that has the body.
+        let found = files.find_map(|file| {
+            let file = file.unwrap().path();
+            let bytes = fs::read(&file).unwrap();
+            let at = bytes.windows(64).position(|window| window == [b'y'; 64])?;
+            Some((file, at))
+        });
+        let (file, at) = found.unwrap();
+        if is_cut {
+            fs::File::options()
+                .write(true)
+                .open(file)
+                .unwrap()
+                .set_len(at as u64)
+                .unwrap();
+        }
+        let report = look(killed.path());
+        let stream = &report.streams[0];
+        let tail = stream.journal_tail;
+        (stream.last_seq, tail.publishes, tail.unwritten)
+    };
+    assert_eq!(looked_at(false), (2, 2, 0));
+    assert_eq!(looked_at(true), (1, 1, 0));
+    drop(stream);
+    store.close();
 }
 
 #[test]
@@ -444,6 +498,43 @@ fn the_records_of_a_journal_and_the_pieces_of_a_file_are_shown() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2);
     assert_eq!(weir(&["inspect", path, "--journal", "7"]).status.code(), Some(1));
+    let shard = text
+        .lines()
+        .position(|line| line.contains("JOBS: consumer made"))
+        .unwrap();
+    let second = text
+        .lines()
+        .skip(1)
+        .position(|line| line.starts_with("Journal of shard 1"))
+        .unwrap();
+    let shard = if shard > second { "1" } else { "0" };
+    let of_jobs = [
+        "inspect",
+        path,
+        "--journal",
+        shard,
+        "--stream",
+        "JOBS",
+        "--limit",
+        "1000",
+        "--json",
+    ];
+    let output = weir(&of_jobs);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let streams: Vec<_> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| &record["stream"])
+        .collect();
+    assert!(
+        streams.len() > 20 && streams.iter().all(|stream| **stream == "JOBS"),
+        "{streams:?}"
+    );
+    let output = weir(&["inspect", path, "--journal", "0", "--stream", "NOTHING"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("NOTHING"));
 
     let logs = folder
         .path()

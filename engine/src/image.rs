@@ -257,6 +257,13 @@ impl Image {
         })
     }
 
+    /// Whether a record of a shard's journal, by the number that it had first, counts for its stream: not if it is of a turn that a start
+    /// gives up, or has given up, as the stream's log does not have the bodies that were left to it.
+    pub fn counts(&self, shard: ShardId, id: StreamId, at: Seq) -> bool {
+        let shard = self.shards.get(&shard);
+        shard.is_none_or(|shard| shard.record_counts(id, at))
+    }
+
     /// What is wrong with the store's own bookkeeping and not settled, by key: what servers found and kept, and what a start
     /// would find now.
     pub fn findings(&self) -> Vec<(String, Finding)> {

@@ -128,6 +128,19 @@ impl Map {
         }
     }
 
+    /// Has its pages no longer count as this process's memory. They stay in the system's, and whoever looks finds them there.
+    #[allow(unsafe_code, reason = "there is no safe form of this advice")]
+    pub fn let_pages_go(&self) {
+        match self {
+            Self::Real(_, map) => {
+                // SAFETY: the map is one of a file, and only read: each page is looked up again and has the same bytes. It is a hint.
+                let _: io::Result<()> = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(..) => {}
+        }
+    }
+
     /// Whether it does not show what was written since.
     pub fn stale(&self) -> bool {
         match self {

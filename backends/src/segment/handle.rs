@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
 use super::files::{Background, File, Files, Map, Mode};
+use super::through::{self, Reading, Windows};
 
 /// How many of the files that this process may have open are a backend's: one in so many.
 const OPEN_SHARE: u64 = 4;
@@ -47,6 +49,9 @@ pub struct Handles {
     /// Whether files are only ever opened for reading.
     pub read_only: bool,
     ring: Mutex<VecDeque<Weak<Handle>>>,
+    /// Bytes that were looked at in maps since pages were last let go of, and the files of which there are any.
+    looked_at: AtomicU64,
+    gone_through: Mutex<Vec<Weak<Handle>>>,
     /// How many files to hold open at most, where few are wanted.
     pub few: AtomicUsize,
 }
@@ -58,6 +63,8 @@ impl Handles {
             files,
             read_only,
             ring: Mutex::new(VecDeque::new()),
+            looked_at: AtomicU64::new(0),
+            gone_through: Mutex::new(Vec::new()),
             few: AtomicUsize::new(if read_only { OPEN_READING } else { usize::MAX }),
         }
     }
@@ -116,6 +123,24 @@ impl Handles {
         drop(ring);
         for handle in dirty {
             handle.sync_and_close();
+        }
+    }
+
+    /// Pages that were looked at no longer count as this process's memory; they are in memory as before, and looked at again in less
+    /// than a microsecond each.
+    #[cold]
+    fn let_pages_go(&self) {
+        if self.looked_at.swap(0, Ordering::Relaxed) < through::MOST {
+            // Another thread was faster.
+            return;
+        }
+        let files = std::mem::take(&mut *self.gone_through.lock());
+        for file in files.iter().filter_map(Weak::upgrade) {
+            file.is_gone_through.store(false, Ordering::Release);
+            file.windows.forget();
+            if let Some((_, map)) = &file.slot.read().map {
+                map.let_pages_go();
+            }
         }
     }
 
@@ -190,6 +215,9 @@ pub struct Handle {
     faulted: AtomicBool,
     /// Why it could not be synced when it had to be closed.
     failure: Mutex<Option<io::Error>>,
+    /// What of its map was looked at, and whether its backend knows that anything was.
+    windows: Windows,
+    is_gone_through: AtomicBool,
 }
 
 impl Handle {
@@ -208,6 +236,8 @@ impl Handle {
             stays: AtomicBool::new(false),
             faulted: AtomicBool::new(false),
             failure: Mutex::new(None),
+            windows: Windows::default(),
+            is_gone_through: AtomicBool::new(false),
         })
     }
 
@@ -352,6 +382,25 @@ impl Handle {
     pub fn close_if_only_read(&self) {
         if self.is_only_read() {
             self.close();
+        }
+    }
+
+    /// Bytes of the map are looked at. What was before may be let go of for it.
+    #[inline]
+    pub fn look_at(self: &Arc<Self>, bytes: Range<u64>, reading: Reading) {
+        let new = self.windows.note(bytes, self.planned.load(Ordering::Relaxed), reading);
+        if new > 0 {
+            self.looked_at(new);
+        }
+    }
+
+    fn looked_at(self: &Arc<Self>, new: u64) {
+        if !self.is_gone_through.swap(true, Ordering::AcqRel) {
+            self.handles.gone_through.lock().push(Arc::downgrade(self));
+        }
+        let before = self.handles.looked_at.fetch_add(new, Ordering::Relaxed);
+        if before.saturating_add(new) >= through::MOST {
+            self.handles.let_pages_go();
         }
     }
 

@@ -31,6 +31,7 @@ mod sound;
 mod state;
 mod sync;
 mod table;
+mod through;
 mod unlink;
 mod walk;
 mod worker;

@@ -17,6 +17,7 @@ use super::handle::Handles;
 use super::kept;
 use super::rows::Segment;
 use super::state::{Doing, SegRef, Shared};
+use super::through::Reading;
 
 /// Records looked up at once by a scan, so that the locks are taken seldom.
 const SCAN_BATCH: usize = 256;
@@ -79,6 +80,7 @@ impl SegmentReader {
         let start = at as usize + FRAME_LEN;
         let middle = start + usize::from(frame.head_len);
         let end = middle + frame.stored_len as usize;
+        seg.handle.look_at(at..end as u64, Reading::One);
         let stored = &map[middle..end];
         if crc32c::crc32c(stored) != frame.body_crc {
             // Overwritten on demand between the two looks?
@@ -358,6 +360,11 @@ impl LogReader for SegmentReader {
                     let middle = start + usize::from(frame.head_len);
                     let stored = &map[middle..middle + frame.stored_len as usize];
                     let head = &map[start..middle];
+                    let seen = match want {
+                        Want::Heads => middle,
+                        Want::Full => middle + stored.len(),
+                    };
+                    seg.handle.look_at(at..seen as u64, Reading::InOrder);
                     if want == Want::Heads {
                         return Some((frame, head, &[][..], true));
                     }

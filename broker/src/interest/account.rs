@@ -185,7 +185,7 @@ impl Account {
 
     fn put(&self, subscription: &Arc<Subscription>) -> Result<(), weir_subject::SublistError> {
         let mut sublist = self.sublist.write();
-        let key = sublist.insert(&subscription.subject, Arc::clone(subscription))?;
+        let key = sublist.insert_as_sent(&subscription.subject, Arc::clone(subscription))?;
         // Whoever makes a subscription inserts it, and does so once.
         let _ = subscription.key.set(key);
         self.generation.store(sublist.generation(), Ordering::Release);

@@ -5,6 +5,7 @@ mod check;
 pub mod descriptors;
 mod ending;
 pub(crate) mod files;
+mod memory;
 mod reload;
 mod shares;
 mod stapling;

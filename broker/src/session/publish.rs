@@ -139,7 +139,7 @@ impl Conversation {
 
     /// Checks, answers, and says whether the message goes on.
     fn permit(&mut self, session: &Session, message: &Message<'_>) -> bool {
-        if self.connect.pedantic && !weir_subject::is_literal(message.subject) {
+        if self.connect.pedantic && !weir_subject::is_literal_as_sent(message.subject) {
             self.error(session, "Invalid Publish Subject");
         }
         if !self.may_publish(session, message.subject) || !self.may_schedule(session, message.headers) {

@@ -46,26 +46,29 @@ impl Lines {
 
     /// Where the arguments of the line at the start of `buf` are, behind a verb of `name_len` bytes, and where the line ends, if it
     /// has ended. Called again with more bytes, it looks at those alone.
+    ///
+    /// As in nats-server, the first byte that is no blank is an argument's, if the verb has any, be it a CR or an LF, and any CR behind it has
+    /// the last byte before the LF left out.
     #[inline]
-    pub fn find(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, TooLong> {
+    pub fn find(&mut self, buf: &[u8], name_len: usize, has_arguments: bool) -> Result<Option<(Span, usize)>, TooLong> {
         let longest = self.max.saturating_add(name_len + BLANKS_MAX + 2);
-        let from = self.scanned.clamp(name_len, buf.len());
-        let until = buf.len().min(longest).max(from);
-        let arg_start = skip_blanks(&buf[..until], name_len);
+        let until = buf.len().min(longest);
+        let arg_start = skip_blanks(&buf[..until], name_len.min(until));
+        let behind = if has_arguments { arg_start + 1 } else { name_len };
+        let from = self.scanned.max(behind).min(until);
         match memchr::memchr(b'\n', &buf[from..until]) {
             Some(n) => {
                 self.scanned = 0;
                 let lf = from + n;
-                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
-                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
-                    lf - 1
-                } else {
-                    lf
+                let cut = lf > behind && (buf[lf - 1] == b'\r' || memchr::memchr(b'\r', &buf[behind..lf]).is_some());
+                let arg = Span {
+                    start: arg_start.min(lf),
+                    end: lf - usize::from(cut),
                 };
-                if end - arg_start > self.max {
+                if arg.end.saturating_sub(arg.start) > self.max {
                     return Err(TooLong);
                 }
-                Ok(Some((Span { start: arg_start, end }, lf + 1)))
+                Ok(Some((arg, lf + 1)))
             }
             // One byte beyond the limit may still be the CR of the line's end.
             None if until == longest || until - arg_start > self.max.saturating_add(1) => Err(TooLong),
@@ -111,6 +114,11 @@ pub(crate) fn needs_blank(verb: Verb) -> bool {
     )
 }
 
+/// Whether something stands behind the verb that is looked at.
+pub(crate) fn has_arguments(verb: Verb) -> bool {
+    !matches!(verb, Verb::Ping | Verb::Pong | Verb::Ok)
+}
+
 pub(crate) fn is_blank(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
@@ -123,16 +131,21 @@ pub(crate) fn skip_blanks(buf: &[u8], at: usize) -> usize {
         .map_or(buf.len(), |n| at + n)
 }
 
-/// Splits `buf[arg]` at blanks (and stray CRs, as nats-server does) into at most `N` spans.
-/// Returns how many there are; more than `N` gives `N + 1`.
+/// Whether a byte ends an argument of interest, and of whatever servers say to each other. Those of a client's messages it does not: see
+/// [`is_blank`].
+pub(crate) fn is_gap(b: u8) -> bool {
+    is_blank(b) || b == b'\r' || b == b'\n'
+}
+
+/// Splits `buf[arg]` at bytes of some kind into at most `N` spans. Returns how many there are; more than `N` gives `N + 1`.
 #[inline]
-pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize) {
+pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span, is_between: impl Fn(u8) -> bool) -> ([Span; N], usize) {
     let mut spans = [Span::default(); N];
     let mut count = 0;
     let mut start = None;
     for (i, &b) in arg.of(buf).iter().enumerate() {
         let at = arg.start + i;
-        if separates(b) {
+        if is_between(b) {
             if let Some(from) = start.take() {
                 let Some(slot) = spans.get_mut(count) else {
                     return (spans, N + 1);
@@ -157,18 +170,13 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
     (spans, count)
 }
 
-/// What separates arguments, a stray CR too.
-fn separates(byte: u8) -> bool {
-    is_blank(byte) || byte == b'\r'
-}
-
 /// The last argument in `buf[arg]`, and what stands before it. `None`: there is none.
 pub(crate) fn last(buf: &[u8], arg: Span) -> Option<(Span, Span)> {
     let bytes = arg.of(buf);
-    let end = bytes.iter().rposition(|&byte| !separates(byte))? + 1;
+    let end = bytes.iter().rposition(|&byte| !is_gap(byte))? + 1;
     let start = bytes[..end]
         .iter()
-        .rposition(|&byte| separates(byte))
+        .rposition(|&byte| is_gap(byte))
         .map_or(0, |at| at + 1);
     let word = Span {
         start: arg.start + start,
@@ -183,7 +191,7 @@ pub(crate) fn last(buf: &[u8], arg: Span) -> Option<(Span, Span)> {
 
 /// The arguments of a line, as many as there are.
 pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&byte| separates(byte)).filter(|word| !word.is_empty())
+    bytes.split(|&byte| is_gap(byte)).filter(|word| !word.is_empty())
 }
 
 /// A size as nats-server reads it: one to nine decimal digits and nothing else (so it is below 10^9 and cannot overflow).

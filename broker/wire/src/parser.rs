@@ -1,7 +1,8 @@
 //! An incremental parser that works in place on the connection's read buffer.
 //!
-//! The rules are nats-server 2.15.1's, as seen on the wire: verbs in any case, arguments separated by spaces and tabs, lines
-//! that end in LF with or without CR, bodies that end in CR LF without exception. Two differences bound the buffer: junk
+//! The rules are nats-server 2.15.1's, as seen on the wire: verbs in any case, arguments separated by spaces and tabs (those of SUB and
+//! UNSUB also by CRs, which others have in them), lines that end in LF with or without CR, bodies that end in CR LF without exception.
+//! Two differences bound the buffer: junk
 //! behind `PING`, `PONG` and `+OK`, and blanks in front of the first argument, may not exceed the control line limit either.
 
 use crate::error::{ParseError, Verb};
@@ -18,7 +19,7 @@ const CLIENT_MAX_CONTROL_LINE: usize = 1024 * 1024;
 pub enum Op<'a> {
     /// A message without headers.
     Pub {
-        /// Where to; any bytes but blanks, CR and LF: validating it is the caller's work.
+        /// Where to; any bytes but blanks (an LF only in front): validating it is the caller's work.
         subject: &'a [u8],
         /// Where an answer should go.
         reply: Option<&'a [u8]>,
@@ -205,7 +206,7 @@ impl Parser {
         }
         let Some((arg, next)) = self
             .lines
-            .find(buf, name_len)
+            .find(buf, name_len, line::has_arguments(verb))
             .map_err(|TooLong| ParseError::ControlLine)?
         else {
             return more;
@@ -225,7 +226,7 @@ impl Parser {
                 return Ok(step);
             }
             Verb::Sub => {
-                let (s, count) = line::split::<3>(buf, arg);
+                let (s, count) = line::split::<3>(buf, arg, line::is_gap);
                 match count {
                     2 => Op::Sub {
                         subject: s[0].of(buf),
@@ -241,7 +242,7 @@ impl Parser {
                 }
             }
             Verb::Unsub => {
-                let (s, count) = line::split::<2>(buf, arg);
+                let (s, count) = line::split::<2>(buf, arg, line::is_gap);
                 match count {
                     1 => Op::Unsub {
                         sid: s[0].of(buf),
@@ -257,8 +258,12 @@ impl Parser {
             }
             Verb::Ping => Op::Ping,
             Verb::Pong => Op::Pong,
-            Verb::Connect => Op::Connect { json: arg.of(buf) },
-            Verb::Info => Op::Info { json: arg.of(buf) },
+            Verb::Connect => Op::Connect {
+                json: arg.of(buf).trim_ascii_start(),
+            },
+            Verb::Info => Op::Info {
+                json: arg.of(buf).trim_ascii_start(),
+            },
             Verb::Ok => Op::Ok,
             Verb::Err => Op::Err { text: arg.of(buf) },
         };

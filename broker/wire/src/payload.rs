@@ -22,7 +22,7 @@ pub(crate) struct Announced {
 impl Announced {
     /// Reads the arguments of `verb` in `buf[arg]`; the body starts at `body`.
     pub fn parse(verb: Verb, buf: &[u8], arg: Span, body: usize, max_payload: usize) -> Result<Self, ParseError> {
-        let (s, count) = line::split::<5>(buf, arg);
+        let (s, count) = line::split::<5>(buf, arg, line::is_blank);
         let (has_sid, sizes) = match verb {
             Verb::Pub => (false, 1),
             Verb::Hpub => (false, 2),

@@ -199,6 +199,15 @@ fn errors_are_those_of_the_server() {
         ("PUB foo\r\n", None),
         ("PUB \r\n", None),
         ("PUB a b c d\r\n", None),
+        ("PUB a 2\r\r\n", None),
+        ("PUB a r 2 \r\r\n", None),
+        ("PUB a\r2\r\n", None),
+        ("PUB a r \r 2\r\n", None),
+        ("PUB a\rb 2\n", None),
+        ("HPUB a 12 \r14\r\n", None),
+        ("HPUB a 12 14\r\r\n", None),
+        ("SUB \r\n", None),
+        ("UNSUB \r\n", None),
         ("HPUB foo 14 13\r\n", None),
         ("HPUB foo 13\r\n", None),
         ("HPUB foo -1 13\r\n", None),
@@ -245,6 +254,48 @@ fn what_the_server_lets_pass() {
             "{:?}: {got:?}",
             String::from_utf8_lossy(bytes)
         );
+    }
+}
+
+#[test]
+fn a_cr_or_lf_within_a_line_is_what_it_is_to_the_server() {
+    let publish = |subject, reply| Op::Pub {
+        subject,
+        reply,
+        payload: b"hi",
+    };
+    let subscribe = |subject, queue, sid| Op::Sub { subject, queue, sid };
+    let unsubscribe = |sid, max| Op::Unsub { sid, max };
+    let cases: [(&[u8], Op<'_>); 20] = [
+        (b"PUB a\r 2\r\nhi\r\n", publish(b"a\r", None)),
+        (b"PUB a \r 2\r\nhi\r\n", publish(b"a", Some(b"\r"))),
+        (b"PUB a\rb r\rr 2\r\nhi\r\n", publish(b"a\rb", Some(b"r\rr"))),
+        (b"PUB \ra 2\r\nhi\r\n", publish(b"\ra", None)),
+        (b"PUB \na 2\r\nhi\r\n", publish(b"\na", None)),
+        (b"PUB\t\n a 2\nhi\r\n", publish(b"\n", Some(b"a"))),
+        // Without the CR of the end, the last byte goes in its place.
+        (b"PUB a\rb 22\nhi\r\n", publish(b"a\rb", None)),
+        (b"PUB a\rb 2x\nhi\r\n", publish(b"a\rb", None)),
+        (b"PUB \ra 2\nhi\r\n", publish(b"\ra", None)),
+        (b"SUB a\rb 77\r\n", subscribe(b"a", Some(b"b"), b"77")),
+        (b"SUB a\r77\r\r\n", subscribe(b"a", None, b"77")),
+        (b"SUB \na 7\r\n", subscribe(b"a", None, b"7")),
+        (b"SUB a\rb 77\n", subscribe(b"a", Some(b"b"), b"7")),
+        (b"SUB a\x0cb 7\r\n", subscribe(b"a\x0cb", None, b"7")),
+        (b"UNSUB 9\r1\r\n", unsubscribe(b"9", Some(1))),
+        (b"UNSUB \n9\r\n", unsubscribe(b"9", None)),
+        (b"UNSUB 9\r1\n", unsubscribe(b"9", None)),
+        (b"CONNECT\n{}\r\n", Op::Connect { json: b"{}" }),
+        (b"CONNECT \r{}\r\n", Op::Connect { json: b"{}" }),
+        (b"PING\r \r\n", Op::Ping),
+    ];
+    for (bytes, op) in cases {
+        let told = String::from_utf8_lossy(bytes);
+        let each: Vec<_> = (0..bytes.len()).collect();
+        for cuts in [&[][..], &each] {
+            let (ops, error) = run(server(), bytes, cuts);
+            assert_eq!((&ops[..], error), (&[owned(op)][..], None), "{told:?}");
+        }
     }
 }
 

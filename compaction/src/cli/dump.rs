@@ -29,8 +29,8 @@ Examples:
   weir dump /var/lib/weir --stream FILES --seq 17 --out ./bodies
   weir dump nats://localhost:4222 --stream ORDERS --since 2h
 
-Exit code: 0 all that was asked for is shown; 1 it is not: wrong arguments, no store there, no such stream, or a server has it open; 2
-something of it is damaged or lost, and nobody has settled that: the rest is shown.
+Exit code: 0 all that was asked for is shown; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the
+one message that --seq N asks for is not there; 2 something of it is damaged or lost, and nobody has settled that: the rest is shown.
 
 With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct DumpArgs {
@@ -81,6 +81,7 @@ fn tell(as_json: bool, text: &str, json: serde_json::Value) {
 
 pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
     args.access.no_account(&args.store, args.account.as_ref())?;
+    let lone = args.select.lone().filter(|_| args.limit != Some(0));
     let options = Options {
         limit: args.limit.unwrap_or(u64::MAX),
         ..args.select.of(&args.stream, args.account)
@@ -101,6 +102,7 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
     let bar = Bar::counting("messages");
     let mut out = BufWriter::new(io::stdout().lock());
     let mut failed = None;
+    let mut is_told = false;
     let mut text = Vec::new();
     let mut show = |shown: Shown<'_>| {
         bar.finish();
@@ -111,6 +113,7 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
             }
             // In its place among the others, where both go to one terminal. If the standard error is closed nobody is there to be told.
             Shown::Lost(first, last, why) => out.flush().map(|()| {
+                is_told = true;
                 let named = words::numbered("message", &[(first, last)]);
                 let error = format!("{named} cannot be shown: {why}");
                 tell(
@@ -147,8 +150,15 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
         let line = weir_compaction::elsewhere::told(dumped.elsewhere);
         tell(args.json, line.trim_end(), json!({"elsewhere": dumped.elsewhere}));
     }
-    Ok(match dumped.damaged {
-        true => ExitCode::from(DAMAGED),
-        false => ExitCode::SUCCESS,
-    })
+    if dumped.damaged {
+        return Ok(ExitCode::from(DAMAGED));
+    }
+    match lone {
+        Some(seq) if dumped.messages == 0 && !is_told => Err(Failure::Instead {
+            what: format!("{} has no message {seq}", options.stream),
+            remedy: "it was removed, or has not come yet; `weir inspect` tells the first and the last that are there"
+                .to_owned(),
+        }),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -25,6 +25,7 @@ Examples:
   weir inspect /var/lib/weir --stream ORDERS --consumer billing
   weir inspect /var/lib/weir --stream ORDERS --histogram
   weir inspect /var/lib/weir --journal 0 --limit 50
+  weir inspect /var/lib/weir --journal 0 --stream ORDERS
   weir inspect /var/lib/weir --catalogue
   weir inspect nats://user:password@localhost:4222 --stream ORDERS --subjects
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
@@ -59,8 +60,9 @@ pub struct InspectArgs {
     /// have above it
     #[arg(long, conflicts_with_all = ["journal", "segment", "stream", "subjects", "consumer", "histogram"])]
     catalogue: bool,
-    /// Instead of all that, show the newest records of the journal of this shard
-    #[arg(long, value_name = "SHARD", conflicts_with_all = ["segment", "stream", "subjects", "consumer", "histogram"])]
+    /// Instead of all that, show the newest records of the journal of this shard; with --stream those of that stream, or of the log that
+    /// has that number if the stream is gone
+    #[arg(long, value_name = "SHARD", conflicts_with_all = ["segment", "subjects", "consumer", "histogram"])]
     journal: Option<u32>,
     /// Instead of all that, show what a segment file has in it, of the store or of a copy that has the folder's name
     #[arg(long, value_name = "FILE", conflicts_with_all = ["stream", "subjects", "consumer", "histogram"])]
@@ -85,7 +87,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         return of_server(&server, args);
     }
     if let Some(shard) = args.journal {
-        let shown = journal(&args.store, ShardId(shard), args.limit)?;
+        let shown = journal(&args.store, ShardId(shard), args.stream.as_deref(), args.limit)?;
         print(&shown.newest, args.json, shown.to_text())?;
         return Ok(ExitCode::SUCCESS);
     }

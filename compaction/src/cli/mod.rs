@@ -1,6 +1,6 @@
 //! The program's commands: each is a thin face of a function of the library.
 
-mod bar;
+pub mod bar;
 pub mod compact;
 pub mod completions;
 pub mod convert;

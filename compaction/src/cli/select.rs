@@ -29,6 +29,12 @@ impl Select {
         self.subject.is_empty() && self.seq.is_none() && self.since.is_none() && self.until.is_none()
     }
 
+    /// The one sequence that is asked for, if nothing else says which messages.
+    pub fn lone(&self) -> Option<Seq> {
+        let others = !self.subject.is_empty() || self.since.is_some() || self.until.is_some();
+        self.seq.filter(|(from, to)| from == to && !others).map(|(seq, _)| seq)
+    }
+
     /// The messages of that stream.
     pub fn of(self, stream: &str, account: Option<String>) -> Options {
         let (from, to) = self.seq.unwrap_or((1, Seq::MAX));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weir_backends::allocator;
 use weir_backends::root::Hold;
 use weir_engine::StreamId;
 use weir_engine::consumer::ConsumerSnapshot;
@@ -14,7 +15,6 @@ use weir_engine::stream::{Listing, Stream, StreamState};
 use super::report::Named;
 use crate::error::{Error, Result};
 use crate::image::Looking;
-use crate::memory;
 
 /// The store.
 pub(super) struct Side {
@@ -80,7 +80,7 @@ impl Side {
             _hold: looking.into_hold(),
         };
         // Of the indexes, which the other store's come after.
-        memory::give_back();
+        allocator::give_back();
         Ok(side)
     }
 

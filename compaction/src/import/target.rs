@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weir_backends::allocator;
 use weir_backends::encrypted::Cipher;
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, Origin};
@@ -14,7 +15,6 @@ use weir_engine::{Error as EngineError, Seq, Store, StoreOptions, reject};
 
 use crate::error::{Error, Result};
 use crate::image::now;
-use crate::memory;
 
 /// The store, open for this process alone. Nothing happens in it by itself.
 pub struct Target {
@@ -67,7 +67,7 @@ impl Target {
         };
         let store = open_still(dir, options)?;
         // Of what was read to open it.
-        memory::give_back();
+        allocator::give_back();
         Ok(Self { store, made })
     }
 

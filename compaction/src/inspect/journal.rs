@@ -63,7 +63,7 @@ pub(super) fn read(
                 Ok((_, Command::Together { count })) if entry.seq.saturating_add(count) > extent.last => {
                     return ControlFlow::Break(());
                 }
-                Ok((id, command)) => match tails.count(image, &mut streams, entry.seq, id, command) {
+                Ok((id, command)) => match tails.count((image, shard), &mut streams, entry.seq, id, command) {
                     Ok(applied) => report.tail += u64::from(applied),
                     Err(error) => {
                         failed = Some(error);
@@ -90,16 +90,19 @@ pub(super) fn read(
 }
 
 impl Tails {
-    /// Counts a record; answers whether it is newer than what the last checkpoint has of its stream.
+    /// Counts a record; answers whether it is newer than what the last checkpoint has of its stream, and counts.
     fn count(
         &mut self,
-        image: &mut Image,
+        (image, shard): (&mut Image, ShardId),
         streams: &mut BTreeSet<StreamId>,
         at: Seq,
         id: StreamId,
         command: Command,
     ) -> Result<bool> {
         let (position, command) = command.first_written(at);
+        if !image.counts(shard, id, position) {
+            return Ok(false);
+        }
         if streams.insert(id) {
             let saved = image.saved(id)?.map(|saved| saved.position);
             let shown = image.stream(id).and_then(|shown| shown.stream);

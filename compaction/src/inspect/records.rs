@@ -57,11 +57,12 @@ pub struct JournalShown {
     pub newest: Vec<RecordReport>,
 }
 
-/// The journal of a shard, with its newest records, up to `limit`.
+/// The journal of a shard, with its newest records, up to `limit`: all, or those of the streams of a name, or of the log that has that
+/// number.
 ///
 /// # Errors
-/// If there is no store or no such shard, a server has it open, or the journal cannot be read.
-pub fn journal(path: &Path, shard: ShardId, limit: usize) -> Result<JournalShown> {
+/// If there is no store, no such shard or no such stream, a server has it open, or the journal cannot be read.
+pub fn journal(path: &Path, shard: ShardId, of: Option<&str>, limit: usize) -> Result<JournalShown> {
     let looking = Looking::at(path, None)?;
     let shards = looking.image.shards();
     if !shards.contains(&shard) {
@@ -86,6 +87,17 @@ pub fn journal(path: &Path, shard: ShardId, limit: usize) -> Result<JournalShown
         newest: Vec::new(),
     };
     let entries = looking.image.entries();
+    let is_asked_for =
+        |log: StreamId, name: Option<&str>| of.is_none_or(|of| name == Some(of) || log.to_string() == of);
+    if let Some(of) = of
+        && u64::from_str_radix(of, 16).is_err()
+        && !entries.iter().any(|entry| *entry.name == *of)
+    {
+        return Err(Error::NoSuchStream {
+            wanted: of.to_owned(),
+            there: entries.iter().map(|entry| entry.name.to_string()).collect(),
+        });
+    }
     if limit == 0 {
         return Ok(shown);
     }
@@ -99,6 +111,9 @@ pub fn journal(path: &Path, shard: ShardId, limit: usize) -> Result<JournalShown
                 Err(error) => (StreamId(0), format!("makes no sense: {error}")),
             };
             let stream = entries.iter().find(|entry| entry.id == log);
+            if !is_asked_for(log, stream.map(|entry| &*entry.name)) {
+                return ControlFlow::Continue(());
+            }
             records.push(RecordReport {
                 number: entry.seq,
                 time: format_time(Some(entry.time)),

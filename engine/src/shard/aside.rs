@@ -471,7 +471,8 @@ impl Outlook {
         self.looked.get(&id).copied().unwrap_or_default()
     }
 
-    fn is_void(&self, at: Seq, id: StreamId) -> bool {
+    /// Whether a record of a stream, by the number that it had first, does not count.
+    pub(super) fn is_void(&self, at: Seq, id: StreamId) -> bool {
         let mut voids = self.voids.iter();
         voids.any(|(of, from, through)| *of == id && *from <= at && at <= *through)
             || self.looked(id).broken_off.is_some_and(|from| from <= at)

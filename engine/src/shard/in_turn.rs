@@ -423,8 +423,14 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer.
     pub fn consumer_info(&mut self, id: StreamId, name: &str) -> Result<ConsumerInfo> {
-        let stream = self.shard.existing(id)?;
-        let info = stream.current_consumer_info(name, self.turn);
+        let info = match self.shard.streams.contains_key(&id) {
+            true => self.shard.existing(id)?.current_consumer_info(name, self.turn),
+            // Its pull requests have ended.
+            false => {
+                let now = self.turn.now;
+                self.stream(id)?.consumer_info(name, now)
+            }
+        };
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
 
@@ -433,7 +439,8 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage cannot be read.
     pub fn consumer_standing(&mut self, id: StreamId, name: &str) -> Result<Standing> {
-        let standing = self.shard.existing(id)?.consumer_standing(name, self.turn.now)?;
+        let now = self.turn.now;
+        let standing = self.stream(id)?.consumer_standing(name, now)?;
         standing.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
 

@@ -61,7 +61,7 @@ use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{NanoTime, Nanos, SECOND, Seq, ShardId, StreamId};
-use aside::Asides;
+use aside::{Asides, Outlook};
 use checkpoint::Checkpoint;
 use commit::Commit;
 use emit::{ConsumerName, Emit, Status, Ticket};
@@ -141,6 +141,8 @@ pub(crate) struct Shard {
     discards: u64,
     /// What went wrong with somebody who looked into it between two turns: it is opened anew by the next.
     broken: Option<Error>,
+    /// Of a store that is only read: what of the journal does not count.
+    outlook: Outlook,
 }
 
 /// A shard within one turn: what a [`Call`] works with.

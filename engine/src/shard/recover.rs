@@ -64,6 +64,7 @@ impl Shard {
             generation: env.generation(),
             discards: env.discards(),
             broken: None,
+            outlook: Outlook::default(),
             env,
             position: commit.reader().extent().last,
             time: NanoTime::MIN,
@@ -527,6 +528,9 @@ impl Shard {
         }
         if let Some(outlook) = outlook {
             self.note_all_looked(&outlook, now)?;
+            if self.env.is_reading() {
+                self.outlook = outlook;
+            }
         }
         self.write_logs(now)?;
         if self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)? {

@@ -2,7 +2,7 @@
 
 use crate::shard::Shard;
 use crate::stream::Stream;
-use crate::types::StreamId;
+use crate::types::{Seq, StreamId};
 
 impl Shard {
     /// Puts the streams into the catalogue that are not offline; the others are there.
@@ -21,5 +21,12 @@ impl Shard {
     pub(crate) fn readable_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
         let online = self.streams.get_mut(&id);
         online.or_else(|| self.offline.frozen(id))
+    }
+
+    /// Whether a record of the journal, by the number that it had first, counts for its stream; see [`Image::counts`].
+    ///
+    /// [`Image::counts`]: crate::image::Image::counts
+    pub(crate) fn record_counts(&self, id: StreamId, at: Seq) -> bool {
+        !self.outlook.is_void(at, id)
     }
 }

@@ -18,7 +18,8 @@ const STRIDE: Seq = 64;
 /// Sequences that it is asked of at most whether they are in memory: of twice as many as those went over that were read the last time. To
 /// ask of a thousand large records takes longer than to read the few that are read at once.
 const LOOKED_FOR: Seq = 1024;
-/// The same at least.
+/// The same at least, and where none were read yet.
+const LOOKED_FOR_LEAST: Seq = 4;
 const LOOKED_FOR_FIRST: Seq = 16;
 
 /// What became of reading a record or a message.
@@ -69,7 +70,10 @@ impl ReadAhead {
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
         let alone = !in_order || seq >= last;
-        let looked_for = self.span.saturating_mul(2).clamp(LOOKED_FOR_FIRST, LOOKED_FOR);
+        let looked_for = match self.span {
+            0 => LOOKED_FOR_FIRST,
+            span => span.saturating_mul(2).clamp(LOOKED_FOR_LEAST, LOOKED_FOR),
+        };
         let far = if alone { seq } else { last.min(seq + looked_for) };
         let reach = match if_cold {
             IfCold::ReadOn => Some(far),

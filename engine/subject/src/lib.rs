@@ -49,7 +49,9 @@ mod tree;
 mod naive;
 
 pub use filter::{is_subset, matches, overlaps};
-pub use name::{REST, SEPARATOR, STAR, has_wildcard, is_literal, is_valid_subject, token_count, tokens};
+pub use name::{
+    REST, SEPARATOR, STAR, has_wildcard, is_literal, is_literal_as_sent, is_valid_subject, token_count, tokens,
+};
 pub use sublist::{SubKey, Sublist, SublistError};
 pub use transform::{Transform, TransformError, check_mapping, number_wildcards, placeholders};
 pub use tree::SubjectTree;

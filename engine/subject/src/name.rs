@@ -14,12 +14,17 @@ pub const REST: u8 = b'>';
 /// Every token is non-empty and free of space, tab, carriage return, line feed and form feed; a token `>` is the
 /// last one. `*` and `>` inside of a longer token are ordinary bytes (`a*b`, `>>`).
 pub fn is_valid_subject(subject: &[u8]) -> bool {
-    scan(subject).is_some()
+    scan(subject).is_some_and(|found| !found.blank)
 }
 
 /// True if `subject` is well formed and has no wildcard token: the check for a subject to publish on.
 pub fn is_literal(subject: &[u8]) -> bool {
-    scan(subject) == Some(false)
+    scan(subject).is_some_and(|found| !found.blank && !found.wildcard)
+}
+
+/// The same of a subject that may have white space in its tokens, which nats-server lets clients publish on.
+pub fn is_literal_as_sent(subject: &[u8]) -> bool {
+    scan(subject).is_some_and(|found| !found.wildcard)
 }
 
 /// True if any token of `subject` is `*` or `>`, whether or not `subject` is well formed.
@@ -46,29 +51,47 @@ pub fn token_count(subject: &[u8]) -> usize {
     }
 }
 
-/// `None` if malformed, otherwise whether there is a wildcard token. One pass.
-fn scan(subject: &[u8]) -> Option<bool> {
-    let mut wildcard = false;
+/// True if `subject` is well formed but for white space in its tokens, which nats-server lets clients subscribe to: every token is
+/// non-empty, and a token `>` is the last one.
+pub(crate) fn has_whole_tokens(subject: &[u8]) -> bool {
+    scan(subject).is_some()
+}
+
+/// What stands in a subject.
+struct Found {
+    /// A wildcard token.
+    wildcard: bool,
+    /// White space.
+    blank: bool,
+}
+
+/// `None` if a token is empty, or is a `>` that is not the last. One pass.
+fn scan(subject: &[u8]) -> Option<Found> {
+    let mut found = Found {
+        wildcard: false,
+        blank: false,
+    };
     let mut start = 0;
     for (at, &byte) in subject.iter().enumerate() {
         match byte {
             SEPARATOR => {
                 match &subject[start..at] {
                     [] | [REST] => return None,
-                    [STAR] => wildcard = true,
+                    [STAR] => found.wildcard = true,
                     _ => {}
                 }
                 start = at + 1;
             }
-            b' ' | b'\t' | b'\r' | b'\n' | b'\x0c' => return None,
+            b' ' | b'\t' | b'\r' | b'\n' | b'\x0c' => found.blank = true,
             _ => {}
         }
     }
     match &subject[start..] {
-        [] => None,
-        [STAR | REST] => Some(true),
-        _ => Some(wildcard),
+        [] => return None,
+        [STAR | REST] => found.wildcard = true,
+        _ => {}
     }
+    Some(found)
 }
 
 #[cfg(test)]

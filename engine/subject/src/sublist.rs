@@ -15,7 +15,7 @@ use std::fmt;
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
-use crate::name::{REST, SEPARATOR, STAR, is_valid_subject, tokens};
+use crate::name::{REST, SEPARATOR, STAR, has_whole_tokens, is_valid_subject, tokens};
 use edges::{Edges, edge_hash, token_hash};
 
 /// No node, no entry.
@@ -155,7 +155,18 @@ impl<T> Sublist<T> {
     /// # Errors
     /// The list is unchanged if the filter is malformed, or the list full.
     pub fn insert(&mut self, filter: &[u8], value: T) -> Result<SubKey, SublistError> {
-        if !is_valid_subject(filter) {
+        match is_valid_subject(filter) {
+            true => self.insert_as_sent(filter, value),
+            false => Err(SublistError::InvalidFilter),
+        }
+    }
+
+    /// The same of a filter that may have white space in its tokens: what a client can subscribe to, if not ask a stream for.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn insert_as_sent(&mut self, filter: &[u8], value: T) -> Result<SubKey, SublistError> {
+        if !has_whole_tokens(filter) {
             return Err(SublistError::InvalidFilter);
         }
         // One bound for all the tokens of this filter, checked first, so that nothing is left half done.

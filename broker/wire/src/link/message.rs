@@ -44,7 +44,7 @@ impl Announced {
             }
         };
         let total = number(total)?;
-        let (words, count) = line::split::<5>(buf, rest);
+        let (words, count) = line::split::<5>(buf, rest, line::is_gap);
         let (reply, queues) = match count.checked_sub(place.subject + 1) {
             None => return Err(wrong),
             Some(0) => (None, Span::default()),

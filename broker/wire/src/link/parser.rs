@@ -93,7 +93,7 @@ impl Parser {
                 Some(_) => {}
             }
         }
-        let found = self.lines.find(buf, name_len);
+        let found = self.lines.find(buf, name_len, verb.has_arguments());
         let Some((arg, next)) = found.map_err(|TooLong| LinkError::ControlLine)? else {
             return more;
         };
@@ -110,8 +110,12 @@ impl Parser {
             Verb::AccountUnsub => Op::AccountUnsub {
                 account: lone(verb, buf, arg)?,
             },
-            Verb::Info => Op::Info { json: arg.of(buf) },
-            Verb::Connect => Op::Connect { json: arg.of(buf) },
+            Verb::Info => Op::Info {
+                json: arg.of(buf).trim_ascii_start(),
+            },
+            Verb::Connect => Op::Connect {
+                json: arg.of(buf).trim_ascii_start(),
+            },
             Verb::Ping => Op::Ping,
             Verb::Pong => Op::Pong,
             Verb::Ok => Op::Ok,
@@ -131,7 +135,7 @@ impl Parser {
     }
 
     fn sub<'a>(&self, verb: Verb, buf: &'a [u8], arg: Span) -> Result<Sub<'a>, LinkError> {
-        let (words, count) = line::split::<5>(buf, arg);
+        let (words, count) = line::split::<5>(buf, arg, line::is_gap);
         let place = Place::of(verb, self.dialect);
         let queue = match count.checked_sub(place.subject + 1) {
             Some(0) => None,
@@ -153,7 +157,7 @@ impl Parser {
     }
 
     fn unsub<'a>(&self, verb: Verb, buf: &'a [u8], arg: Span) -> Result<Unsub<'a>, LinkError> {
-        let (words, count) = line::split::<4>(buf, arg);
+        let (words, count) = line::split::<4>(buf, arg, line::is_gap);
         let place = Place::of(verb, self.dialect);
         let queue = match count.checked_sub(place.subject + 1) {
             Some(0) => None,
@@ -171,7 +175,7 @@ impl Parser {
 
 /// The only argument.
 fn lone(verb: Verb, buf: &[u8], arg: Span) -> Result<&[u8], LinkError> {
-    match line::split::<1>(buf, arg) {
+    match line::split::<1>(buf, arg, line::is_gap) {
         ([word], 1) => Ok(word.of(buf)),
         _ => Err(LinkError::Arguments(verb)),
     }

@@ -86,6 +86,11 @@ impl Verb {
         !matches!(self, Self::Info | Self::Connect | Self::Ping | Self::Pong | Self::Ok)
     }
 
+    /// Whether something stands behind it that is looked at.
+    pub(super) fn has_arguments(self) -> bool {
+        !matches!(self, Self::Ping | Self::Pong | Self::Ok)
+    }
+
     /// Whether its first argument is the cluster of a leaf node beyond.
     pub(super) fn names_origin(self, dialect: Dialect) -> bool {
         dialect != Dialect::Leaf && matches!(self, Self::LeafSub | Self::LeafUnsub | Self::LeafMsg)

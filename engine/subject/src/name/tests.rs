@@ -40,6 +40,15 @@ fn wildcards_are_whole_tokens() {
         );
     }
     assert!(!is_literal(b"a..b") && !has_wildcard(b""));
+    for sent in ["a b", "a.\rb", "\x0c"] {
+        assert!(
+            is_literal_as_sent(sent.as_bytes()) && !is_literal(sent.as_bytes()),
+            "{sent:?}"
+        );
+    }
+    for wrong in ["", "a..b", "a.*", ">", " .>"] {
+        assert!(!is_literal_as_sent(wrong.as_bytes()), "{wrong:?}");
+    }
 }
 
 #[test]

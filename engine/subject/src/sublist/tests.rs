@@ -44,6 +44,22 @@ fn a_malformed_filter_changes_nothing() {
 }
 
 #[test]
+fn white_space_in_a_token_is_for_clients_alone() {
+    let mut list = Sublist::new();
+    assert_eq!(list.insert(b"a.\x0cb", 1), Err(SublistError::InvalidFilter));
+    list.insert_as_sent(b"a.\x0cb", 1).unwrap();
+    list.insert_as_sent(b"a.*", 2).unwrap();
+    for filter in ["", "a..b", ">.a", ".\x0c"] {
+        assert_eq!(
+            list.insert_as_sent(filter.as_bytes(), 3),
+            Err(SublistError::InvalidFilter)
+        );
+    }
+    assert_eq!(asked(&list, b"a.\x0cb"), [1, 2]);
+    assert_eq!(asked(&list, b"a.b"), [2]);
+}
+
+#[test]
 fn a_used_key_is_refused() {
     let mut list = Sublist::new();
     let first = list.insert(b"a", 1).unwrap();
