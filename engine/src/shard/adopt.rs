@@ -115,7 +115,8 @@ impl InTurn<'_, '_> {
             index: label.settings.index,
             ..stream.messages.settings
         };
-        stream.configure(config, settings, now);
+        let at = stream.time_of_change(env.still, now);
+        stream.configure(config, settings, at);
         stream.recovered()?;
         stream.messages.write(false)?;
         // The journal must not name a stream whose messages are not on disk.

@@ -248,18 +248,19 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If there is no such stream.
     pub(crate) fn set_config(&mut self, id: StreamId, config: StreamConfig, settings: Settings) -> Result<()> {
-        let (now, number) = (self.turn.now, self.shard.number);
+        let (now, number, still) = (self.turn.now, self.shard.number, self.shard.env.still);
         let catalogue = self.shard.env.catalogue.clone();
         let stream = self.shard.existing(id)?;
         if *stream.config() == config && stream.settings() == settings {
             return Ok(());
         }
+        let at = stream.time_of_change(still, now);
         if stream.is_journaled() {
             let json = crate::json::to_json(&(&config, &settings));
-            self.turn.commands.update_stream(id, now, json);
+            self.turn.commands.update_stream(id, at, json);
             self.turn.sync = true;
         }
-        stream.configure(config, settings, now);
+        stream.configure(config, settings, at);
         catalogue.insert(stream, number);
         Ok(())
     }

@@ -236,6 +236,14 @@ impl Stream {
         self.messages.created
     }
 
+    /// When it takes up another configuration now: in a store where time stands still nothing becomes older by that.
+    pub(crate) fn time_of_change(&self, still: bool, now: NanoTime) -> NanoTime {
+        match still {
+            true => self.messages.last_time().unwrap_or(0),
+            false => now,
+        }
+    }
+
     /// Takes up another configuration, validated before.
     pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings, now: NanoTime) {
         self.rewrites = Rewrites::of(&config);
