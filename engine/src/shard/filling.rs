@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::shard::holes::{covered_key, covered_of, filling_key};
+use crate::shard::holes::{covered_key, covered_of, filled_key, filling_key};
 use crate::shard::load::saved;
 use crate::shard::offline::contained;
 use crate::shard::recover::is_deleted;
@@ -41,6 +41,23 @@ impl Shard {
         };
         let from = from.as_deref().and_then(covered_of);
         Ok(from.map_or(role, |from| Role::Filling { from }))
+    }
+
+    /// Whether the journal has nothing because all that it would have came with copies: nothing was told since.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub(super) fn is_told_nothing(&self, covered: Seq) -> Result<bool> {
+        if !self.role.is_replica() || self.commit.reader().extent().last > 0 {
+            return Ok(false);
+        }
+        let kv = self.root_kv()?;
+        for key in [filling_key(self.number), filled_key(self.number)] {
+            if kv.get(&key)?.as_deref().and_then(covered_of) == Some(covered) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A copy of a stream is there.
@@ -81,15 +98,27 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether a copy has more than the replica was told so far.
+    pub(crate) fn has_copies_ahead(&self) -> bool {
+        self.streams.values().any(|stream| stream.position > self.position)
+    }
+
     /// It lacks nothing any more.
     ///
     /// # Errors
-    /// If it is not being filled, or the catalogue cannot be written.
+    /// If it is not being filled, or is still to be told what a copy has, or the catalogue cannot be written.
     pub(super) fn filled(&mut self) -> Result<()> {
-        if !matches!(self.role, Role::Filling { .. }) {
+        let Role::Filling { from } = self.role else {
             return Err(Error::invalid("a replica that is not being filled is said to be full"));
+        };
+        if self.has_copies_ahead() {
+            return Err(Error::invalid(
+                "a replica is said to be full that is still to be told what a copy has",
+            ));
         }
-        self.root_kv()?.put_all(&[(filling_key(self.number), None)])?;
+        let from = Bytes::copy_from_slice(&from.to_le_bytes());
+        self.root_kv()?
+            .put_all(&[(filling_key(self.number), None), (filled_key(self.number), Some(from))])?;
         self.role = Role::Following;
         Ok(())
     }

@@ -33,6 +33,11 @@ pub fn filling_key(shard: ShardId) -> Bytes {
     [b"filling/", shard.to_string().as_bytes()].concat().into()
 }
 
+/// The same once it lacks none any more: behind that record its journal begins.
+pub fn filled_key(shard: ShardId) -> Bytes {
+    [b"filled/", shard.to_string().as_bytes()].concat().into()
+}
+
 /// Reads a value of these keys; `None` if it makes no sense.
 pub fn covered_of(value: &[u8]) -> Option<Seq> {
     let read = value.try_into().ok().map(Seq::from_le_bytes);

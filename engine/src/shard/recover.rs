@@ -167,8 +167,7 @@ impl Shard {
     fn tell_of_lost_journal(&self, created: bool, now: NanoTime) -> Result<()> {
         let (number, last) = (self.number, self.commit.reader().extent().last);
         let covered = match self.covered()? {
-            // It has been told nothing yet.
-            Some(covered) if last == 0 && self.role == (Role::Filling { from: covered }) => return Ok(()),
+            Some(covered) if self.is_told_nothing(covered)? => return Ok(()),
             Some(covered) if covered > last || created => covered,
             Some(_) => return Ok(()),
             None if created && last == 0 && !self.env.is_reading() => return self.note_journal(),

@@ -404,7 +404,8 @@ impl Group {
         }
         let lacking = source.journaled().find(|(id, _)| to.stream_mut(**id).is_none());
         let Some((&id, stream)) = lacking else {
-            if position > at {
+            // Nor may a copy have what it is still to be told.
+            if position > at || to.has_copies_ahead() {
                 return Ok(None);
             }
             self.tell(number, shard, Input::Filled);
