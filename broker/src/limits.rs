@@ -67,6 +67,8 @@ pub const MATCH_SUBJECT_MAX: usize = 256;
 
 /// How often it is looked whether much memory was let go of.
 pub const MEMORY_PERIOD: Duration = Duration::from_secs(5);
+/// Of the time at most one part in so many is spent on that.
+pub const MEMORY_SHARE: u32 = 1_000;
 
 /// How often the janitor looks at all connections, at most: pings, stale connections, idle memory. Shorter when the ping
 /// interval or the authentication timeout is shorter.

@@ -772,3 +772,95 @@ fn what_went_before_a_read_failed_is_counted_no_more() {
     }
     assert!(partly > 0, "no call failed between two messages");
 }
+
+/// Publishes with a message id, in a turn of its own; answers whether it was a duplicate, if it was answered.
+fn publish_id(world: &mut World, number: u64, id: &str, body: usize) -> Option<bool> {
+    let headers = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
+    let headers_len = headers.len();
+    let mut bytes = headers.into_bytes();
+    bytes.resize(headers_len + body, 0);
+    let input = Input::Publish {
+        stream: STREAM,
+        subject: "s.a".into(),
+        headers_len,
+        body: bytes.into(),
+        ticket: world.ticket(number),
+    };
+    world.submit(ShardId(0), input);
+    world.turn(ShardId(0));
+    world.said().into_iter().find_map(|(of, _, said)| match said {
+        Said::Published(Ok(ack)) if of == number => Some(ack.duplicate),
+        _ => None,
+    })
+}
+
+/// Gives the stream another duplicate window.
+fn widen(world: &mut World, number: u64, window: i64) {
+    let config = StreamConfig {
+        name: "S".into(),
+        subjects: vec!["s.>".into()],
+        duplicate_window: window,
+        ..StreamConfig::default()
+    };
+    let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
+    world.ask(ShardId(0), number, move |shard| {
+        shard.update_stream(STREAM, config, settings)
+    });
+    world.turn(ShardId(0));
+    assert!(is_done(world, number));
+}
+
+/// Closed, and opened once more.
+fn close_and_open(world: &mut World) {
+    world.close();
+    restart(world);
+}
+
+/// Of ids that a checkpoint keeps together, one had left the window before it became longer.
+#[test]
+fn an_id_that_left_the_window_before_it_became_longer_stays_gone() {
+    let mut world = small(1);
+    widen(&mut world, 2, SECOND);
+    assert_eq!(publish_id(&mut world, 3, "a", 0), Some(false));
+    world.pass(SECOND / 2);
+    assert_eq!(publish_id(&mut world, 4, "b", 0), Some(false));
+    close_and_open(&mut world);
+    world.pass(SECOND / 2);
+    world.turn(ShardId(0));
+    widen(&mut world, 5, 20 * SECOND);
+    close_and_open(&mut world);
+    assert_eq!(publish_id(&mut world, 6, "b", 0), Some(true));
+    assert_eq!(publish_id(&mut world, 7, "a", 0), Some(false));
+}
+
+/// Seeds 7001598 and 880001231 of replicas: the process ends in a checkpoint that has written ids and no snapshots.
+#[test]
+fn an_id_is_no_duplicate_beyond_its_window_after_a_crash_in_a_checkpoint() {
+    let shape = Shape {
+        checkpoint_bytes: 3000,
+        ..SMALL
+    };
+    for stages in 0..5 {
+        let mut world = World::new(1, shape);
+        world.open().expect("the store opens");
+        create(&world);
+        world.turn(ShardId(0));
+        widen(&mut world, 2, 2 * SECOND);
+        close_and_open(&mut world);
+        world.turn(ShardId(0));
+        assert_eq!(publish_id(&mut world, 3, "a", 10), Some(false));
+        world.pass(3 * SECOND);
+        assert_eq!(publish_id(&mut world, 4, "b", 3500), Some(false));
+        assert_eq!(world.store().errands(), 1, "a checkpoint");
+        for _ in 0..stages {
+            world.store().step_errand(0);
+        }
+        restart(&mut world);
+        world.pass(SECOND / 10);
+        assert_eq!(
+            publish_id(&mut world, 5, "a", 10),
+            Some(false),
+            "killed behind {stages} stages"
+        );
+    }
+}

@@ -249,9 +249,10 @@ impl Shard {
                 continue;
             }
             backends.insert(stream.messages.settings.backend);
+            // A copy may have what its replica is still to be told.
             let snapshot = StreamSnapshot {
                 time: self.time,
-                ..StreamSnapshot::of(stream, self.number, self.position)
+                ..StreamSnapshot::of(stream, self.number, self.position.max(stream.position))
             };
             writes.push((stream_key(stream.id()), Some(crate::json::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);

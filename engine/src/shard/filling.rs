@@ -9,6 +9,7 @@ use crate::shard::load::saved;
 use crate::shard::offline::contained;
 use crate::shard::recover::is_deleted;
 use crate::shard::{Role, Shard};
+use crate::stream::settings::BackendKind;
 use crate::types::{NanoTime, Seq, StreamId};
 
 impl Shard {
@@ -24,7 +25,9 @@ impl Shard {
         // A start finds that no record is missing, and that streams are.
         let covered = Bytes::copy_from_slice(&from.to_le_bytes());
         let keys = [covered_key(self.number), filling_key(self.number)];
-        self.root_kv()?.put_all(&keys.map(|key| (key, Some(covered.clone()))))?;
+        let root = self.env.backend(BackendKind::Segment)?;
+        root.kv().put_all(&keys.map(|key| (key, Some(covered.clone()))))?;
+        root.sync()?;
         self.position = from;
         self.role = Role::Filling { from };
         Ok(())
@@ -82,6 +85,11 @@ impl Shard {
             return Err(Error::invalid(text));
         }
         self.env.catalogue.seen(id);
+        if let Some(snapshot) = &snapshot {
+            // It is not asked for again.
+            self.env.backend(snapshot.settings.backend)?.sync()?;
+            self.env.backend(BackendKind::Segment)?.sync()?;
+        }
         if let Some(snapshot) = snapshot
             && is_deleted(self.commit.reader().as_ref(), id)?
         {
@@ -117,8 +125,10 @@ impl Shard {
             ));
         }
         let from = Bytes::copy_from_slice(&from.to_le_bytes());
-        self.root_kv()?
+        let root = self.env.backend(BackendKind::Segment)?;
+        root.kv()
             .put_all(&[(filling_key(self.number), None), (filled_key(self.number), Some(from))])?;
+        root.sync()?;
         self.role = Role::Following;
         Ok(())
     }

@@ -176,7 +176,7 @@ impl Shard {
         self.wait_for_bodies(asides, number);
         for at in 0..self.touched.len() {
             if let Some(stream) = self.streams.get_mut(&self.touched[at]) {
-                stream.position = self.position;
+                stream.position = stream.position.max(self.position);
                 stream.turn = number;
                 stream.unsaved = true;
                 stream.untidy = true;

@@ -46,14 +46,14 @@ pub(super) fn saved_ledger(env: &Environment, id: StreamId) -> Result<Ledger> {
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let (position, log_last, log_change) = (snapshot.position, snapshot.log_last, snapshot.log_change);
-    let (first, census) = (snapshot.first, snapshot.census);
+    let (first, census, up_to) = (snapshot.first, snapshot.census, snapshot.last);
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
     // Stores of earlier versions do not know it yet.
     stream.unsaved = log_change == 0 && stream.messages.log_change() > 0;
     let kv = env.backend(BackendKind::Segment)?.kv();
-    load_dedup(kv.as_ref(), &mut stream)?;
+    load_dedup(kv.as_ref(), &mut stream, up_to)?;
     // Those that have left the window since they were written, the next message would let go of.
     if let Some(last) = stream.messages.last_time() {
         stream.expire_ids(last);

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::shard::offline::contained;
-use crate::shard::{Shard, ShardHandle};
+use crate::shard::{Role, Shard, ShardHandle};
 use crate::stream::{Search, Sight, StreamState};
 use crate::types::{Seq, StreamId};
 
@@ -66,7 +66,8 @@ impl Shard {
     /// Whether what is in memory is what its backends have, but for turns in flight.
     fn is_settled(&self) -> bool {
         let is_open = self.suspended.is_some() || self.generation == self.env.generation();
-        is_open && self.broken.is_none() && self.discards == self.env.discards()
+        // One that leads learns late that it does not any more.
+        is_open && self.role == Role::Alone && self.broken.is_none() && self.discards == self.env.discards()
     }
 
     /// Somebody who looked in left it who knows how.

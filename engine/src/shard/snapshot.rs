@@ -234,14 +234,14 @@ pub(crate) fn forget_dedup(kv: &dyn Kv, id: StreamId, writes: &mut Vec<KvWrite>)
 }
 
 /// Reads back what checkpoints have of a stream's message ids, as far as it makes sense.
-pub(crate) fn load_dedup(kv: &dyn Kv, stream: &mut Stream) -> Result<()> {
+pub(crate) fn load_dedup(kv: &dyn Kv, stream: &mut Stream, up_to: Seq) -> Result<()> {
     let id = stream.id();
     let prefix = parts_prefix(id);
     let dedup = &mut stream.messages.dedup;
     kv.scan(&prefix, None, &mut |key, packed| {
         let number = std::str::from_utf8(&key[prefix.len()..]).ok();
         if let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {
-            dedup.load_part(number, packed);
+            dedup.load_part(number, packed, up_to);
         }
         ControlFlow::Continue(())
     })?;

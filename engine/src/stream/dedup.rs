@@ -160,11 +160,16 @@ impl Dedup {
         self.unsaved = self.queue.len();
     }
 
-    /// Takes up a part that a checkpoint has; parts come in the order of their numbers. What makes no sense ends it.
-    pub fn load_part(&mut self, number: u64, packed: &[u8]) {
+    /// Takes up a part that a checkpoint has; parts come in the order of their numbers. What makes no sense ends it. Ids are written before the
+    /// snapshot: those of messages above the last that this has, `up_to`, are left out, for the journal has them behind those before.
+    pub fn load_part(&mut self, number: u64, packed: &[u8], up_to: Seq) {
         let before = self.queue.len();
         let last = self.last.clone();
-        unpack_ids(packed, &mut |id, seq, time| self.insert(id, seq, time));
+        unpack_ids(packed, &mut |id, seq, time| {
+            if seq <= up_to {
+                self.insert(id, seq, time);
+            }
+        });
         self.last = last;
         let left = self.queue.len() - before;
         self.unsaved -= left;

@@ -250,6 +250,10 @@ impl Stream {
         // What left the window before it became longer does not come back, and a shorter one holds at once: so all that replay this have
         // the same ids, whenever each of them last looked.
         self.expire_ids(now);
+        if config.duplicate_window > self.messages.config.duplicate_window {
+            // A part that a checkpoint has may hold some that left: they would be back with the next start.
+            self.messages.dedup.forget_saved();
+        }
         self.messages.config = config;
         self.expire_ids(now);
         // Where its messages are is not for a configuration to say: who made it may not know that they have gone over, and who

@@ -47,7 +47,7 @@ impl Kept {
     fn load(&self) -> Dedup {
         let mut dedup = Dedup::default();
         for (number, packed) in &self.0 {
-            dedup.load_part(*number, packed);
+            dedup.load_part(*number, packed, Seq::MAX);
         }
         dedup
     }
@@ -98,6 +98,6 @@ fn a_checkpoint_that_failed_is_written_again() {
     assert_eq!(delta.gone, [0, 1]);
     assert_eq!(delta.new.len(), 1);
     let mut again = Dedup::default();
-    again.load_part(delta.new[0].0, &delta.new[0].1);
+    again.load_part(delta.new[0].0, &delta.new[0].1, Seq::MAX);
     assert_eq!((again.get(b"a"), again.get(b"b")), (Some(1), Some(2)));
 }
