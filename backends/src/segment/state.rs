@@ -114,6 +114,9 @@ impl State {
         let sealed: Vec<SegRef> = self.segs.iter().filter(|s| s.seg.footer.is_some()).cloned().collect();
         let mut live = Vec::new();
         for s in sealed {
+            if self.extent.count <= left {
+                break;
+            }
             live.clear();
             s.seg.live((s.first, s.last), &mut live)?;
             for seq in live.iter().flat_map(|&(first, last)| first..=last) {

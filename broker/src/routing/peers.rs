@@ -34,7 +34,7 @@ impl Groups<'_> {
 /// A message to one server, before it goes.
 struct Parcel<'a> {
     peer: &'a Arc<Peer>,
-    /// Whether it also goes to those that are in no group.
+    /// The groups that it gives it to a member of, beside those of it that are in none.
     groups: SmallVec<[&'a [u8]; 2]>,
 }
 
@@ -51,7 +51,8 @@ pub(super) fn give_rest(
     work: &mut Work,
 ) -> usize {
     let mut parcels: SmallVec<[Parcel<'_>; 4]> = SmallVec::new();
-    let (mut taken, plain) = (0, matched.peers.iter().filter_map(|of| goes_to(of, outgoing)));
+    let mut taken = 0;
+    let plain = matched.peers.iter().filter_map(|of| goes_to(of, outgoing));
     parcels.extend(plain.map(|peer| Parcel {
         peer,
         groups: SmallVec::new(),
