@@ -4,13 +4,23 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use super::{Peer, Standing, Subscription, Target};
+use super::{Peer, Side, Standing, Subscription, Target};
 use crate::link::pair::pair;
 
 /// Another server, and what it reads.
 pub(crate) struct Far {
     pub peer: Arc<Peer>,
     socket: TcpStream,
+}
+
+/// How another server stands to this one.
+pub(crate) fn standing(number: u64, side: Side, cluster: &str, isolated: bool) -> Standing {
+    Standing {
+        number,
+        side,
+        cluster: cluster.into(),
+        isolated,
+    }
 }
 
 impl Far {

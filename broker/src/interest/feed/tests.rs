@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::interest::far::Far;
+use crate::interest::far::{Far, standing};
 use crate::interest::{Inbound, Origin, Service, Side, Standing, Target, What, Work, may_cross};
 
 struct Deaf;
@@ -13,15 +13,6 @@ impl Service for Deaf {
 fn local(filter: &str, queue: Option<&str>) -> Subscription {
     let target = Target::Service(Arc::new(Deaf));
     Subscription::new(target, filter.as_bytes(), queue.map(str::as_bytes), b"")
-}
-
-fn standing(number: u64, side: Side, cluster: &str, isolated: bool) -> Standing {
-    Standing {
-        number,
-        side,
-        cluster: cluster.into(),
-        isolated,
-    }
 }
 
 /// What another server makes of the lines: each subject, with its group, and the weight.

@@ -1,13 +1,5 @@
 use super::*;
-
-fn standing(number: u64, side: Side, cluster: &str, isolated: bool) -> Standing {
-    Standing {
-        number,
-        side,
-        cluster: cluster.into(),
-        isolated,
-    }
-}
+use crate::interest::far::standing;
 
 /// Every combination, beside the rules as they were seen at nats-server's.
 #[test]

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::interest::far::Far;
-use crate::interest::{Inbound, Origin, Service, Side, Standing};
+use crate::interest::far::{Far, standing};
+use crate::interest::{Inbound, Origin, Service, Side};
 use crate::link::Message;
 use crate::routing::Router;
 
@@ -32,13 +32,7 @@ impl Bench {
     }
 
     fn far(&self, number: u64, side: Side, cluster: &str) -> Far {
-        let standing = Standing {
-            number,
-            side,
-            cluster: cluster.into(),
-            isolated: false,
-        };
-        Far::new(standing)
+        Far::new(standing(number, side, cluster, false))
     }
 
     fn wants(&self, far: &Far, filter: &str, queue: Option<(&str, u32)>) -> Arc<Subscription> {
